@@ -37,6 +37,9 @@ CI = {"github": ".github/workflows/nbbench.yml", "gitlab": ".gitlab/nbbench.yml"
 @click.option(
     "--ci", type=click.Choice(list(CI)), multiple=True, help="Write its job that gates changes, too."
 )
+@click.option(
+    "--dependency", multiple=True, metavar="PATH", help="A submodule whose package is measured with it."
+)
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.pass_obj
 def init(
@@ -48,6 +51,7 @@ def init(
     branch: str,
     call: str,
     ci: tuple[str, ...],
+    dependency: tuple[str, ...],
     force: bool,
 ) -> None:
     """Begin to measure a PyTorch package: write a project and register the repository.
@@ -60,7 +64,7 @@ def init(
     from nbbench.cli.subject import clone_of
     from nbbench.config import FOLDER, Settings
     from nbbench.record.atomic import write_text
-    from nbbench.subject.new_project import likely_branch, packages, project_files
+    from nbbench.subject.new_project import likely_branch, packages, project_files, submodules
     from nbbench.subject.repository import list_commits, register
 
     _check_call(call)
@@ -73,13 +77,24 @@ def init(
         place = inside or clone_of(app, Settings(root=root), str(repo))
         branch = branch or _asked("branch", likely_branch(place))
         new = _chosen(packages(place, branch), package, source, branch, str(repo or place))
-        files = project_files(new, root, ours, call)
+        found = submodules(place, branch, root)
+        needed = {
+            table["name"]: {name: value for name, value in table.items() if name != "name"}
+            for table in (_submodule(found, path) for path in dependency)
+        }
+        files = project_files(new, root, ours, call, needed)
         files |= {ours / CI[name]: _job(name, root.relative_to(ours)) for name in ci if ours}
         if (there := [path for path in files if path.exists()]) and not force:
             names = ", ".join(os.path.relpath(path, root) for path in there)
             hint = "another folder: nbbench init DIR; or overwrite them with --force"
             raise UsageError(f"{root} has {names} already", hint=hint)
-        settings = Settings(root=root, branch=branch, measured_path=new.source, import_root=new.import_root)
+        settings = Settings(
+            root=root,
+            branch=branch,
+            measured_path=new.source,
+            import_root=new.import_root,
+            profile={"dependencies": needed},
+        )
         with _whole_or_nothing(files):
             subject = register(settings, place)
             for path, text in files.items():
@@ -93,6 +108,8 @@ def init(
         "package": new.package,
         "measured_path": new.source,
         "commits": len(list_commits(subject)),
+        "dependencies": list(needed),
+        "submodules": [path for path in found if path not in dependency],
     }
     app.emit("init", payload, _text(payload, call))
 
@@ -163,6 +180,13 @@ def _chosen(
     return chosen_subject(found, package, source, branch)
 
 
+def _submodule(found: Mapping[str, Mapping[str, str]], path: str) -> Mapping[str, str]:
+    if table := found.get(path.rstrip("/")):
+        return table
+    known = f"there are: {', '.join(found)}" if found else "git submodule update --init checks it out"
+    raise UsageError(f"{path} is no submodule that is checked out and holds a package", hint=known)
+
+
 def _text(payload: Mapping[str, Any], call: str) -> str:
     here, root = Path.cwd(), Path(payload["root"])
     shown = root.relative_to(here) if root.is_relative_to(here) else root
@@ -177,6 +201,8 @@ def _text(payload: Mapping[str, Any], call: str) -> str:
     lines = [
         f"subject   {payload['source']}, branch {payload['branch']}",
         f"measured  {payload['package']} in {payload['measured_path']}: {payload['commits']} commits differ",
+        *(f"with      the package {name}" for name in payload["dependencies"]),
+        *(f"beside    {path} has a package: --dependency {path}" for path in payload["submodules"]),
         *(
             f"{'wrote' if not number else '':<10}{os.path.normpath(shown / name)}"
             for number, name in enumerate(payload["written"])

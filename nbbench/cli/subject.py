@@ -58,20 +58,28 @@ def demo_history(settings: Settings) -> Any:
 @click.argument("source", metavar="PATH|URL")
 @click.pass_obj
 def use(app: App, source: str) -> None:
-    """Register a clone of the subject (used in place, never written to), or clone a URL."""
+    """Register a clone of the subject (used in place, never written to), or clone a URL.
+
+    Dependencies that the profile names by URL are cloned, or fetched, too.
+    """
+    from nbbench.subject.git import is_url
+    from nbbench.subject.profile import dependencies
     from nbbench.subject.repository import register
 
+    for one in dependencies(app.settings):
+        if is_url(one.repository) and not (app.settings.root / one.repository).exists():
+            clone_of(app, app.settings, one.repository)
     _describe(app, register(app.settings, clone_of(app, app.settings, source)))
 
 
 def clone_of(app: App, settings: Settings, source: str) -> Path:
     """The repository at a path, or a clone of a URL below the state folder. Raises UsageError for neither."""
-    from nbbench.subject.git import url_without_login
+    from nbbench.subject.git import is_url, url_without_login
     from nbbench.subject.repository import clone
     from nbbench.words import escaped
 
     path = Path(source).expanduser()
-    if not path.exists() and (":" in source or source.endswith(".git")):
+    if not path.exists() and is_url(source):
         app.say(f"cloning {escaped(url_without_login(source))} …")
         path = clone(settings, source)
     if not path.exists():
@@ -122,19 +130,36 @@ def _tell_reference(app: App, program: "ReferenceProgram") -> None:
 
 
 def _describe(app: App, registered: "Subject") -> None:
+    from nbbench.subject.dependencies import count_pins
+    from nbbench.subject.git import url_without_login
     from nbbench.subject.repository import list_commits
+    from nbbench.words import escaped
 
     commits = list_commits(registered)
-    payload = {
+    payload: dict[str, Any] = {
         "source": registered.source,
         "branch": registered.branch,
         "measured_path": registered.measured_path,
         "commits": len(commits),
         "tip": commits[-1].hash if commits else None,
+        "dependencies": [
+            {
+                "name": one.name,
+                "repository": url_without_login(one.repository),
+                "place": one.place,
+                **count_pins(registered.git_dir, one, [commit.hash for commit in commits]),
+            }
+            for one in registered.dependencies
+        ],
     }
     newest = f", newest {commits[-1].short} ({commits[-1].subject[:60]})" if commits else ""
     text = (
         f"subject   {registered.source}\nbranch    {registered.branch}\n"
         f"measured  {registered.measured_path}: {len(commits)} commits differ{newest}"
     )
+    for told in payload["dependencies"]:
+        text += "\n" + escaped(
+            f"with      {told['name']} of {told['repository']} in {told['place']}: "
+            f"{told['pinned']} commits pin {told['pins']}, of which {told['missing']} cannot be had"
+        )
     app.emit("subject", payload, text)

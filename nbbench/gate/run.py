@@ -39,7 +39,8 @@ from nbbench.record.projects import machine_name
 from nbbench.record.refresh import open_store
 from nbbench.subject.hunks import only_words_changed
 from nbbench.subject.profile import load_profile
-from nbbench.subject.repository import list_commits, measurable, open_subject, work_tree_commit
+from nbbench.subject.repository import list_commits, measurable, open_subject
+from nbbench.subject.work_tree import work_tree_commit
 from nbbench.verdicts import GateReport, SeriesNoise, Verdict
 from nbbench.words import Say, exactly
 from nbbench.work.timing import load_times, timed_work

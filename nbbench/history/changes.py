@@ -22,7 +22,7 @@ from nbbench.history.confirmed import (
     short_levels,
     without_bursts,
 )
-from nbbench.history.curves import MANY_POINTS, Curve, StoredCurves, curve, share_work, useful_jobs
+from nbbench.history.curves import Curve, StoredCurves, curve
 from nbbench.history.facts import Setups
 from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.history.standing import (
@@ -38,6 +38,7 @@ from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
+from nbbench.record.workers import MANY_POINTS, share_work, useful_jobs
 from nbbench.stats.canary import disturbed_beside, remove_drift
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, levels_as_measured, series_alpha
 from nbbench.stats.detector import ALONE

@@ -34,9 +34,9 @@ from nbbench.probe.device import imported_by_runs, on_cuda
 from nbbench.probe.resources import last_level_cache_bytes, usable_threads
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import append_record, telemetry_path
-from nbbench.subject.profile import load_profile
+from nbbench.subject.profile import import_path, load_profile
 from nbbench.subject.repository import open_subject, tree_ids
-from nbbench.subject.tree import UnfitTree, extract_tree
+from nbbench.subject.tree import UnfitTree, extract_commit
 
 _WARM_MODES = ("run", "setup_cache", "discover", "check")
 _MEASURING = ("run", "setup_cache")
@@ -50,6 +50,13 @@ _COLLECTION = datetime.now(UTC).isoformat(timespec="seconds")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _OTHER_PYTHON = f"nbbench measures with the Python that runs it, {_PYTHON}: Python {{}} is not measured"
 _WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
+
+
+class _NotExtractedError(util.ProcessError):  # type: ignore[misc]
+    """A commit that could not be laid out; where asv tries no other one, this is what it ends with."""
+
+    def __str__(self) -> str:
+        return str(self.stderr)
 
 
 class NbbenchEnvironment(Environment):  # type: ignore[misc]
@@ -108,9 +115,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             tree = tree_ids(subject, [commit_hash])[commit_hash]
             if not tree:
                 raise UnfitTree(f"commit {commit_hash[:8]} has no {subject.measured_path}")
-            self._tree_dir = extract_tree(
-                subject.git_dir, commit_hash, tree, subject.measured_path, self._settings.env_dir / "trees"
-            )
+            self._tree_dir = extract_commit(subject, commit_hash, tree, self._settings.env_dir / "trees")
         except NbbenchError as error:
             # asv records a ProcessError as a failed build and goes on with the next commit. A full disk, or
             # objects that are still to be fetched, are nothing to record: the next run tries again.
@@ -120,7 +125,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             said = redact_text(str(error), os.environ)
             fields = {"kind": "install", "wall_s": 0.0, "exit_code": 1, "stderr_tail": said[:_STDERR_TAIL]}
             self._append(benchmark="", param_index=0, started_at=datetime.now(UTC), **fields)
-            raise util.ProcessError(["extract"], 1, "", said) from error
+            raise _NotExtractedError(["extract"], 1, "", said) from error
         self._tree, self._commit = tree, commit_hash
         export_workloads(self._settings)
         self._set_commit_hash(commit_hash)
@@ -182,7 +187,8 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
             except HostError as error:
                 raise util.UserError(str(error)) from error
         preload = [*load_profile(self._settings).preload, *imported_by_runs()]
-        path = [str(self._tree_dir / self._settings.import_root)] if self._tree_dir else []
+        root = environment["NBBENCH_TREE"]
+        path = import_path(self._settings, root) if root else []
         self._server.open_suite(path, self._benchmark_dir, preload, environment)
         if self._server.suite_output.strip():
             log.debug(self._server.suite_output)

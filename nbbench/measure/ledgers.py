@@ -20,9 +20,9 @@ from nbbench.probe.device import imported_by_runs
 from nbbench.record.atomic import ensure_writable
 from nbbench.record.branch import subject_or_none
 from nbbench.record.side_files import KeptWork, kept_torch, kept_work, ledger_path
-from nbbench.subject.profile import load_profile
+from nbbench.subject.profile import import_path, load_profile
 from nbbench.subject.repository import open_subject
-from nbbench.subject.tree import extract_tree
+from nbbench.subject.tree import UnfitTree, extract_commit
 from nbbench.units import format_clock
 from nbbench.words import Say
 from nbbench.workloads import Scale, suite_workloads
@@ -71,11 +71,13 @@ def open_tree(
 
 
 def tree_folder(settings: Settings, commit: Commit) -> Path:
-    """Where a commit's tree is extracted. Raises InconclusiveError where it has no measured path."""
-    git_dir, path = open_subject(settings).git_dir, settings.measured_path
+    """Where a commit's tree is extracted. Raises InconclusiveError where the commit cannot be measured."""
     if not commit.tree:
-        raise InconclusiveError(f"commit {commit.short} has no {path}")
-    return extract_tree(git_dir, commit.hash, commit.tree, path, settings.env_dir / "trees")
+        raise InconclusiveError(f"commit {commit.short} has no {settings.measured_path}")
+    try:
+        return extract_commit(open_subject(settings), commit.hash, commit.tree, settings.env_dir / "trees")
+    except UnfitTree as error:
+        raise InconclusiveError(str(error), hint=error.hint) from error
 
 
 def open_folder(
@@ -89,7 +91,7 @@ def open_folder(
     """Have the server hold the suite of the extracted tree that the environment names."""
     # The subject's first run imports torch._dynamo; a server of `Servers` has it already.
     preload = [] if bare else [*load_profile(settings).preload, "torch._dynamo", *imported_by_runs()]
-    path, suite = [environment["NBBENCH_TREE"]], str(settings.root / "benchmarks")
+    path, suite = import_path(settings, environment["NBBENCH_TREE"]), str(settings.root / "benchmarks")
     server.open_suite(path, suite, preload, environment, slot=slot)
 
 

@@ -28,9 +28,8 @@ from nbbench.probe import ceiling
 from nbbench.probe.device import marked
 from nbbench.probe.forked import forked
 from nbbench.probe.resources import alone, measure, pin_malloc, usable_threads
-from nbbench.probe.scaled_work import record_scale
 from nbbench.probe.storages import freeze_present
-from nbbench.probe.workload import record_ledger, record_traffic, start_phase
+from nbbench.probe.workload import record_ledger, record_scale, record_traffic, start_phase
 from nbbench.record.atomic import write_bytes
 from nbbench.record.redact import redact_text
 from nbbench.record.side_files import LedgerFile, write_ledgers

@@ -60,7 +60,10 @@ class Codes:
         self._root = root.rstrip("/") + "/"
         self._known: dict[int, tuple[CodeType, Code | None]] = {}
         self.at_line = at_line
-        self.packages = frozenset(one.name.removesuffix(".py") for one in Path(root or "/").glob("*"))
+        places = {root or "/", *(one for one in sys.path if root and one.startswith(self._root))}
+        self.packages = frozenset(
+            one.name.removesuffix(".py") for place in places for one in Path(place).glob("*")
+        )
 
     def subject(self, code: CodeType) -> Code | None:
         """The counts of a code object of the subject; None for everybody else's."""

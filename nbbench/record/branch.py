@@ -57,8 +57,16 @@ def order_key(settings: Settings, measured: Iterable[Commit]) -> str:
         kept = path.read_bytes()
     except OSError:
         kept = b""
+    # A pin's tree is another one as soon as it can be had.
+    pinned = [commit.tree for commit in list_commits(subject)] if subject and subject.dependencies else []
     # A date belongs to a hash; where nothing else is known, it gives the order.
-    parts = (settings.branch, settings.measured_path, tip, *sorted(commit.hash for commit in measured))
+    parts = (
+        settings.branch,
+        settings.measured_path,
+        tip,
+        *sorted(commit.hash for commit in measured),
+        *pinned,
+    )
     return hashlib.sha256("\0".join(parts).encode() + kept).hexdigest()
 
 

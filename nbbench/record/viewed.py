@@ -14,7 +14,7 @@ from nbbench.errors import SubjectError, UsageError
 from nbbench.record.atomic import write_text
 from nbbench.record.projects import CONF, conf_of, find_results, folder_name, is_tree
 from nbbench.record.shapes import digest_of
-from nbbench.subject.git import git, git_text, url_without_login
+from nbbench.subject.git import git, git_text, is_url, url_without_login
 from nbbench.subject.repository import clone, register
 from nbbench.words import escaped
 
@@ -51,11 +51,6 @@ def view_settings(source: str, repo: str | None, db: str | None = None) -> Setti
         said["show_commit_url"] = said["show_commit_url"] or _address_of_commits(place, repo)
         write_text(own, json.dumps(said, indent=1))
     return load_settings(home, overrides=flags | {"branch": said["branches"]})
-
-
-def is_url(source: str) -> bool:
-    """Whether a text that names no folder may be the URL of a repository."""
-    return ":" in source or source.endswith(".git")
 
 
 def commit_address(conf: Path) -> str:

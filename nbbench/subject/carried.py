@@ -1,11 +1,10 @@
 """Commits carried to another machine: what measuring them needs of git, and nothing else of the clone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
 from nbbench.config import Settings
+from nbbench.subject.dependencies import commit_pins, trees_of
 from nbbench.subject.git import git
 from nbbench.subject.repository import Subject, register_bare
 
@@ -15,9 +14,16 @@ def pack_trees(subject: Subject, commits: Sequence[str]) -> bytes:
 
     Raises SubjectError where the clone lacks an object.
     """
-    below = [] if subject.measured_path == "." else ["--", subject.measured_path]
+    own = [subject.measured_path, *(one.pin or one.path for one in subject.dependencies)]
+    parts = {commit: {*own} for commit in commits}
+    for one in subject.dependencies:
+        pins = set(commit_pins(subject.git_dir, one, commits).values())
+        for pin, tree in trees_of(subject.git_dir, sorted(pins), ".").items():
+            if tree:
+                parts.setdefault(pin, set()).add(one.source)
     wanted: set[str] = set()
-    for commit in commits:
+    for commit, paths in parts.items():
+        below = [] if "." in paths else ["--", *sorted(paths)]
         root = git(subject.git_dir, ["rev-parse", f"{commit}^{{tree}}"]).decode().strip()
         rows = git(subject.git_dir, ["ls-tree", "-r", "-t", "-z", "--full-tree", commit, *below]).split(b"\0")
         kinds = (row.split(None, 3)[1:3] for row in rows if row)

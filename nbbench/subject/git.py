@@ -1,7 +1,5 @@
 """Calling git: no shell, no prompts, none of a repository's programs, errors in one sentence."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -79,6 +77,11 @@ def _without_filters(repository: Path) -> dict[str, str]:
         value = "false" if name.endswith(".required") else ""
         found |= {f"GIT_CONFIG_KEY_{place}": name, f"GIT_CONFIG_VALUE_{place}": value}
     return found
+
+
+def is_url(source: str) -> bool:
+    """Whether a text that names no folder may be the URL of a repository."""
+    return ":" in source or source.endswith(".git")
 
 
 def url_without_login(url: str) -> str:

@@ -5,17 +5,20 @@ scipy's are. So none of the repository's files changes: a pyproject.toml beside 
 pip builds the package, and `results/` at the top of a flat repository would be taken for a second package.
 """
 
-from __future__ import annotations
-
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import msgspec
+
 from nbbench.config import FOLDER
 from nbbench.errors import SubjectError, UsageError
+from nbbench.subject.dependencies import checked_out
 from nbbench.subject.git import git, git_text
+from nbbench.subject.profile import Dependency, Package
 
 _NOT_MEASURED = frozenset(
     {"tests", "test", "testing", "docs", "doc", "examples", "example", "scripts", FOLDER}
@@ -65,13 +68,39 @@ def likely_branch(repository: Path) -> str:
 
 def packages(repository: Path, branch: str) -> dict[str, str]:
     """The packages at the branch's tip: their folders by name. Raises UsageError for an unknown branch."""
+    return _packages_of(path for _, path in _tip(repository, branch))
+
+
+def _tip(repository: Path, branch: str) -> list[tuple[str, str]]:
+    """What lies in the tree of the branch's tip: mode, kind and object, and the path."""
     for ref in (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}"):
-        try:
-            listed = git(repository, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", ref])
-            return _packages_of(listed.decode("utf-8", "replace").split("\0"))
-        except SubjectError:
-            continue
+        with contextlib.suppress(SubjectError):
+            return _listing(repository, ref)
     raise UsageError(f"the repository has no commit on a branch {branch!r}", hint="name one: --branch NAME")
+
+
+def _listing(repository: Path, name: str) -> list[tuple[str, str]]:
+    listed = git(repository, ["ls-tree", "-r", "-z", "--full-tree", name]).decode("utf-8", "replace")
+    return [(row[0], row[2]) for row in (line.partition("\t") for line in listed.split("\0")) if row[2]]
+
+
+def submodules(repository: Path, branch: str, root: Path) -> dict[str, Mapping[str, str]]:
+    """The submodules at the branch's tip that are checked out and hold a package, by path.
+
+    Each is as the profile of a project in `root` has a dependency, with its name.
+    """
+    found: dict[str, Mapping[str, str]] = {}
+    for said, path in _tip(repository, branch):
+        _, kind, pin = said.split()
+        if kind != "commit" or (place := checked_out(repository, path)) is None:
+            continue
+        with contextlib.suppress(SubjectError, StopIteration, msgspec.ValidationError):
+            name, folder = next(iter(_packages_of(one for _, one in _listing(place, pin)).items()))
+            source = PurePosixPath(folder).parent.as_posix()
+            table = {"repository": os.path.relpath(place, root), "path": path, "source": source}
+            msgspec.convert({name: table}, dict[Package, Dependency])
+            found[path] = {"name": name, **table}
+    return found
 
 
 def _packages_of(files: Iterable[str]) -> dict[str, str]:
@@ -106,8 +135,15 @@ def chosen_subject(found: Mapping[str, str], package: str, source: str, branch: 
     return NewSubject(package, source, branch)
 
 
-def project_files(new: NewSubject, root: Path, repository: Path | None, call: str) -> dict[Path, str]:
-    """The files of a project by path; `repository` is the work tree that it lies in, `call` what is run."""
+def project_files(
+    new: NewSubject,
+    root: Path,
+    repository: Path | None,
+    call: str,
+    dependencies: Mapping[str, Mapping[str, str]],
+) -> dict[Path, str]:
+    """The files of a project by path; `repository` is the work tree that it lies in, `call` what is run, and
+    `dependencies` are the profile's."""
     conf = {
         "version": 1,
         "project": new.package,
@@ -132,6 +168,9 @@ def project_files(new: NewSubject, root: Path, repository: Path | None, call: st
         **({"repository": os.path.relpath(repository, root)} if repository else {}),
     }
     lines = [f"{name} = {json.dumps(value)}" for name, value in profile.items()]
+    for package, table in dependencies.items():
+        lines += [f"[tool.nbbench.subject.dependencies.{package}]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in table.items()]
     head = "# What nbbench measures here (docs/subject.md of nbbench has all fields)."
     return {
         root / "asv.conf.json": json.dumps(conf, indent=4) + "\n",

@@ -6,10 +6,9 @@ Its fields that are settings (package, branch, plan …) are read by nbbench/con
 left out: any package can be measured without a profile.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +17,9 @@ from nbbench.config import SETTINGS, ImageTolerance, Settings, configured_table,
 from nbbench.errors import ConfigError, UsageError
 
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Package = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+# A path inside of a repository that git takes in any place, its own folder excepted.
+Within = Annotated[str, msgspec.Meta(pattern=r"^(?![/-])(?!(.*/)?\.(\.|git)(/|$))[^\x00-\x1f\"]*$")]
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,6 +34,25 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.source.startswith(("/", "-")) or ".." in self.source.split("/"):
             raise ValueError("source must lie inside the subject")
+
+
+class Dependency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A package in another repository, of which a commit of the subject pins a commit (docs/subject.md).
+
+    The pin is the submodule at `path`, or the hash in the file `pin`. `repository` is a clone as seen from
+    the project, or a URL. Its folder `source` goes on the import path; it is laid out below `path`.
+    """
+
+    repository: str
+    path: Within = ""
+    pin: Within = ""
+    source: Within = "."
+    name: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the source lies in a tree."""
+        return PurePosixPath(self.path, self.source).as_posix()
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +81,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default_dtype: tuple[str, str] = ("", "")
     reference: Reference | None = None
     demo: str = ""
+    dependencies: Mapping[Package, Dependency] = {}
 
     def __post_init__(self) -> None:
         for name in ("run_bench", "gate_workloads", "usual_workloads", "range_workloads"):
@@ -74,6 +96,32 @@ def load_profile(settings: Settings) -> Profile:
         name: found for name, found in settings.profile.items() if name not in SETTINGS or name == "project"
     }
     return typed({**preload, **own}, Profile, "pyproject.toml, the subject's profile")
+
+
+def dependencies(settings: Settings) -> tuple[Dependency, ...]:
+    """The repositories beside the subject's own, by the profile.
+
+    Raises ConfigError where one has no place, or one that would hide the measured path.
+    """
+    found = []
+    for name, one in load_profile(settings).dependencies.items():
+        path = PurePosixPath(one.path or (f"dependencies/{name}" if one.pin else "")).as_posix()
+        if PurePosixPath(settings.measured_path).is_relative_to(path):
+            said = f"pyproject.toml, dependency {name!r}: no folder for its source"
+            raise ConfigError(said, hint="path = the submodule's folder, or pin = a file with its hash")
+        found.append(msgspec.structs.replace(one, name=name, path=path))
+    return tuple(found)
+
+
+def path_root(settings: Settings) -> str:
+    """The folder of a tree that the paths of what is counted are seen from."""
+    return "." if load_profile(settings).dependencies else settings.import_root
+
+
+def import_path(settings: Settings, root: str) -> list[str]:
+    """The folders of a tree that go on the import path; its paths are seen from `root`."""
+    places = [settings.import_root, *(one.place for one in dependencies(settings))]
+    return [str(Path(root, place)) for place in places] if places[1:] else [root]
 
 
 def shipped_variables() -> tuple[str, ...]:

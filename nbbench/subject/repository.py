@@ -5,12 +5,9 @@ points at the clone), so registering is instant, works on clones that lack blobs
 writes into the user's repository.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import shutil
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +18,15 @@ import msgspec
 from nbbench.config import Settings
 from nbbench.errors import HostError, SubjectError, UsageError
 from nbbench.model import Commit
+from nbbench.subject.dependencies import (
+    borrow_objects,
+    clone_place,
+    composed_trees,
+    dependency_clone,
+    trees_of,
+)
 from nbbench.subject.git import git, git_text, url_without_login
+from nbbench.subject.profile import Dependency, dependencies
 from nbbench.words import clean
 
 _NAME_END = re.compile(r"[~^@:]")
@@ -41,7 +46,7 @@ class Subject:
     """A registered subject: the bare repository, where it came from, and the measured branch.
 
     Names of commits mean what they mean in `clone_dir`: the git folder of the work tree that was
-    registered ('': the bare repository itself).
+    registered ('': the bare repository itself). Of `dependencies` each commit's tree holds what it pins.
     """
 
     git_dir: Path
@@ -49,6 +54,7 @@ class Subject:
     branch: str
     measured_path: str
     clone_dir: str = ""
+    dependencies: tuple[Dependency, ...] = ()
 
 
 def open_subject(settings: Settings) -> Subject:
@@ -75,7 +81,13 @@ def open_subject(settings: Settings) -> Subject:
     own = kept.git_dir if Path(kept.git_dir).is_dir() else source  # a work tree beside the clone may be gone
     _refuse_shallow(Path(source))
     _copy_refs(Path(source), git_dir, settings.branch)
-    return Subject(git_dir, source, settings.branch, settings.measured_path, own)
+    return _subject(settings, git_dir, source, own)
+
+
+def _subject(settings: Settings, git_dir: Path, source: str, own: str) -> Subject:
+    needed = dependencies(settings)
+    borrow_objects(git_dir, (dependency_clone(settings, one) for one in needed))
+    return Subject(git_dir, source, settings.branch, settings.measured_path, own, needed)
 
 
 def register(settings: Settings, source: Path) -> Subject:
@@ -104,14 +116,14 @@ def register(settings: Settings, source: Path) -> Subject:
         register_bare(fresh, clone, own)
         _copy_refs(clone, fresh, settings.branch)
         git(fresh, ["symbolic-ref", "HEAD", f"refs/heads/{settings.branch}"])
-        list_commits(Subject(fresh, str(clone), settings.branch, settings.measured_path, own))
+        list_commits(_subject(settings, fresh, str(clone), own))
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
     except OSError as error:
         raise HostError(f"cannot write {target}: {error.strerror}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Subject(target, str(clone), settings.branch, settings.measured_path, own)
+    return _subject(settings, target, str(clone), own)
 
 
 def register_bare(target: Path, clone: Path, own: Path | str) -> None:
@@ -135,9 +147,7 @@ def clone(settings: Settings, url: str) -> Path:
 
     A login in the URL is used and kept nowhere. Raises SubjectError with what git said.
     """
-    shown = url_without_login(url)
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in shown).strip("-.")[-80:] or "subject"
-    target = settings.state_dir / "clones" / f"{name}.git"
+    shown, target = url_without_login(url), clone_place(settings, url)
     try:
         if not (target / "objects").is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -223,13 +233,24 @@ def list_commits(subject: Subject, span: str | None = None) -> list[Commit]:
     `span` is a git range (`A..B`, or one name for everything up to it); positions count over
     the whole branch whatever the range. Raises UsageError for an unknown range.
     """
-    path = PurePosixPath(subject.measured_path).as_posix()
-    wanted = ("--", ":(top)" if path == "." else f":(top,literal){path}")
-    branch = _log(subject, "--first-parent", "--reverse", f"refs/heads/{subject.branch}", *wanted)
+    branch = _changes(subject, f"refs/heads/{subject.branch}")
     positions = {commit.hash: i for i, commit in enumerate(branch, start=1)}
     if span is not None:
-        branch = _log(subject, "--first-parent", "--reverse", _resolve_range(subject, span), *wanted)
+        branch = _changes(subject, _resolve_range(subject, span))
     return [replace(commit, position=positions.get(commit.hash, 0)) for commit in branch if commit.tree]
+
+
+def _changes(subject: Subject, span: str) -> list[Commit]:
+    """First-parent commits that changed what is measured, oldest first."""
+    paths = [subject.measured_path, *(one.pin or one.path for one in subject.dependencies)]
+    wanted = [f":(top,literal){path}" for path in (PurePosixPath(one).as_posix() for one in paths)]
+    if ":(top,literal)." in wanted:
+        wanted = [":(top)"]
+    found = _log(subject, "--first-parent", "--reverse", span, "--", *wanted)
+    if subject.dependencies:  # another file's line may have changed the file that has the pin
+        before = tree_ids(subject, [f"{commit.hash}^" for commit in found])
+        found = [commit for commit in found if commit.tree != before[f"{commit.hash}^"]]
+    return found
 
 
 def whole_history(subject: Subject) -> list[Commit]:
@@ -256,16 +277,14 @@ def _log(subject: Subject, *arguments: str) -> list[Commit]:
 
 
 def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:
-    """Object id of the measured path at each commit ('' where it does not exist)."""
+    """Object id of what is measured at each commit ('' where the measured path does not exist)."""
     if not commits:
         return {}
     path = PurePosixPath(subject.measured_path).as_posix()
-    asked = "".join(f"{commit}:{'' if path == '.' else path}\n" for commit in commits)
-    out = git(
-        subject.git_dir, ["cat-file", "--batch-check=%(objectname) %(objecttype)"], stdin=asked.encode()
-    )
-    rows = [line.split() for line in out.decode().splitlines()]
-    return {c: row[0] if row[-1] == "tree" else "" for c, row in zip(commits, rows, strict=True)}
+    found = trees_of(subject.git_dir, commits, path)
+    if subject.dependencies:
+        return composed_trees(subject.git_dir, path, subject.dependencies, found)
+    return found
 
 
 def measurable(subject: Subject, name: str) -> Commit:
@@ -277,45 +296,6 @@ def measurable(subject: Subject, name: str) -> Commit:
             hint="`nbbench commits` lists the measurable ones",
         )
     return commit
-
-
-def work_tree_commit(subject: Subject) -> Commit:
-    """The measured path as it lies in the registered work tree, as a commit on its HEAD.
-
-    Files that git does not ignore are in it, whether added or not; the same files are the same commit. Its
-    objects are kept beside the registered subject's, so that not even a date changes in the clone. Raises
-    UsageError for a clone without a work tree, SubjectError where git refuses.
-    """
-    own = Path(subject.clone_dir)
-    if own.name != ".git" and not (own / "gitdir").is_file():
-        raise UsageError("the registered repository has no work tree", hint="nbbench subject use PATH")
-    beside = own.name != ".git"  # a work tree of the clone's beside it
-    top = Path((own / "gitdir").read_text("utf-8").strip()).parent if beside else own.parent
-    head, path = describe(subject, "HEAD"), ["--", f":(top,literal){subject.measured_path}"]
-    with tempfile.TemporaryDirectory() as folder:
-        objects = {"GIT_OBJECT_DIRECTORY": str(_own_objects(subject))}
-        whole, measured = ({"GIT_INDEX_FILE": f"{folder}/{name}"} | objects for name in ("index", "measured"))
-        with contextlib.suppress(FileNotFoundError):  # nothing was ever added
-            # with its time: git reads again what was written in the moment of the index or later
-            shutil.copy2(own / "index", f"{folder}/index")
-        git(top, ["add", "--all", *path], environment=whole)
-        listed = git(top, ["ls-files", "--stage", "-z", *path], environment=whole)
-        git(top, ["update-index", "-z", "--index-info"], stdin=listed, environment=measured)
-        tree = git(top, ["write-tree", "--missing-ok"], environment=measured).decode().strip()
-    who = {f"GIT_{role}_{what}": "nbbench" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{int(head.date.timestamp())} +0000")
-    words = ["commit-tree", tree, "-p", head.hash, "-m", "work tree"]
-    made = git(subject.git_dir, words, environment=who | when)
-    return measurable(subject, made.decode().strip())
-
-
-def _own_objects(subject: Subject) -> Path:
-    """A folder of objects beside the subject's: git touches those of the clone where it finds them."""
-    place, others = subject.git_dir / "worktree", subject.git_dir / "objects" / "info" / "alternates"
-    place.mkdir(exist_ok=True)
-    if (line := "../worktree\n") not in (known := others.read_text(encoding="utf-8")):
-        others.write_text(known + line, encoding="utf-8")
-    return place
 
 
 def is_ancestor(subject: Subject, older: Commit, newer: Commit) -> bool:

@@ -1,7 +1,5 @@
 """Extracting one commit's source tree without a checkout; equal trees are extracted once."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -11,7 +9,9 @@ import time
 from pathlib import Path, PurePosixPath
 
 from nbbench.errors import HostError, SubjectError
-from nbbench.subject.git import git
+from nbbench.subject.dependencies import lacking_pin, trees_of
+from nbbench.subject.git import git, url_without_login
+from nbbench.subject.repository import Subject
 
 _KEEP = 64  # extracted trees kept for the next run; a tree is about 1 MB
 _DRAFT = ".extract-"
@@ -21,6 +21,22 @@ _ABANDONED_S = 3600.0  # an extraction takes well under a second
 
 class UnfitTree(SubjectError):
     """The commit itself cannot be measured, wherever it is extracted."""
+
+
+def extract_commit(subject: Subject, commit: str, tree: str, trees_dir: Path) -> Path:
+    """Extract a commit's `tree` below `trees_dir`; as `extract_tree`.
+
+    Raises UnfitTree, too, where a dependency's pinned commit cannot be had.
+    """
+    for one in subject.dependencies:
+        if pin := lacking_pin(subject.git_dir, one, tree):
+            where = url_without_login(one.repository)
+            there = trees_of(subject.git_dir, [pin], ".")[pin]
+            lack = f"which has no {one.source}" if there else f"which {where} does not have"
+            said = f"commit {commit[:8]} pins {one.name} at {pin[:8]}, {lack}"
+            raise UnfitTree(said, hint="fetch it there; of a URL: nbbench subject use")
+    place = "." if subject.dependencies else subject.measured_path  # theirs lie beside it
+    return extract_tree(subject.git_dir, commit, tree, place, trees_dir)
 
 
 def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, trees_dir: Path) -> Path:
@@ -40,7 +56,7 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
         trees_dir.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=trees_dir))
         try:
-            _write(git_dir, commit, measured_path, fresh)
+            _write(git_dir, tree, measured_path, fresh)
             _check_links(fresh)
             _publish(fresh, target)
         finally:
@@ -60,8 +76,8 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
     return target
 
 
-def _write(git_dir: Path, commit: str, measured_path: str, fresh: Path) -> None:
-    """Write the measured path's files as they are stored, through an index of their own."""
+def _write(git_dir: Path, tree: str, measured_path: str, fresh: Path) -> None:
+    """Write the tree's files below the measured path as they are stored, through an index of their own."""
     path = PurePosixPath(measured_path).as_posix()
     plain = git_dir / "info" / "attributes"  # it wins over the attributes of the commit
     if not plain.is_file() or plain.read_text(encoding="utf-8") != _PLAIN:
@@ -71,9 +87,7 @@ def _write(git_dir: Path, commit: str, measured_path: str, fresh: Path) -> None:
         Path(draft.name).replace(plain)
     with tempfile.TemporaryDirectory() as folder:
         where = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(fresh), "GIT_INDEX_FILE": f"{folder}/index"}
-        tree, below = (
-            (f"{commit}^{{tree}}", []) if path == "." else (f"{commit}:{path}", [f"--prefix={path}/"])
-        )
+        below = [] if path == "." else [f"--prefix={path}/"]
         git(git_dir, ["read-tree", *below, tree], environment=where)
         git(git_dir, ["checkout-index", "--all"], environment=where)
 

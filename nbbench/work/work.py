@@ -237,6 +237,8 @@ def source_diff(settings: Settings, base: Commit, head: Commit) -> tuple[FileDif
 
 def source_place(settings: Settings) -> tuple[str, str]:
     """The folder below which the paths of ledgers lie, and what those of measured files begin with."""
+    if load_profile(settings).dependencies:  # they lie beside it
+        return ".", ""
     path, root = PurePosixPath(settings.measured_path), PurePosixPath(settings.import_root)
     inside = path.is_relative_to(root)
     prefix = (path.relative_to(root) if inside else path).as_posix()

@@ -12,6 +12,7 @@ from nbbench.compiled import CompiledGraph, CompiledProgram, CompiledScope, Comp
 from nbbench.gate.calibration import Calibration
 from nbbench.gate.culprit import ComparedCommit, Stopped
 from nbbench.growth import Quantity
+from nbbench.history.costs import Cost
 from nbbench.ledger import ImageChange, Ledger, Roof
 from nbbench.measure.doctor import DoctorCheck, Level
 from nbbench.measure.reference import ReferenceProgram
@@ -48,6 +49,17 @@ class Commits(TypedDict):
     commits: list[Commit]
 
 
+class Dependency(TypedDict):
+    """Another repository of which `pinned` commits of the subject pin `pins` commits, some `missing`."""
+
+    name: str
+    repository: str
+    place: str
+    pinned: int
+    pins: int
+    missing: int
+
+
 class Subject(TypedDict):
     """The repository that is measured; `tip` is its newest commit."""
 
@@ -56,6 +68,7 @@ class Subject(TypedDict):
     measured_path: str
     commits: int
     tip: str | None
+    dependencies: list[Dependency]
 
 
 class Init(TypedDict):
@@ -68,6 +81,8 @@ class Init(TypedDict):
     package: str
     measured_path: str
     commits: int
+    dependencies: list[str]
+    submodules: list[str]
 
 
 class MeasuredCommit(TypedDict):
@@ -128,7 +143,10 @@ class Database(TypedDict):
 
 
 class Regressions(TypedDict):
-    """What became slower or faster. `judged` and `changes` count series and change points."""
+    """What became slower or faster. `judged` and `changes` count series and change points.
+
+    `costs` are of the open regressions whose time was measured, the costliest first.
+    """
 
     count: int
     flags: list[Flag]
@@ -136,6 +154,7 @@ class Regressions(TypedDict):
     judged: int | None
     changes: int | None
     not_judged: list[NotJudged]
+    costs: list[Cost]
 
 
 class FlagMoved(TypedDict):

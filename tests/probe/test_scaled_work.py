@@ -25,7 +25,7 @@ sys.path.insert(0, {folder!r})
 import torch
 import work
 from nbbench.growth import Quantity
-from nbbench.probe.scaled_work import record_scale
+from nbbench.probe.workload import record_scale
 from nbbench.workloads import Scale
 
 def build(n):

@@ -93,19 +93,20 @@ def test_the_files_are_read_back_as_they_were_meant(tmp_path: Path) -> None:
     """A branch of any name: it stands in TOML and in JSON."""
     new = NewSubject("softfocus", "src/softfocus", 'fix/"odd"\\name')
     root = tmp_path / "clone" / "benchmarks"
-    files = project_files(new, root, tmp_path / "clone", "softfocus.blur(size)")
+    needed = {"lens": {"repository": '../odd "lens"', "path": "vendor/lens", "source": "lib"}}
+    files = project_files(new, root, tmp_path / "clone", "softfocus.blur(size)", needed)
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     conf = json.loads((root / "asv.conf.json").read_text())
     assert (conf["branches"], conf["plugins"]) == ([new.branch], [".nbbench.asv_plugin"])
     profile = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["nbbench"]["subject"]
-    assert profile["repository"] == ".."
+    assert (profile["repository"], profile["dependencies"]) == ("..", needed)
     settings = load_settings(root, environ={})
     found = settings.package, settings.branch, settings.measured_path, settings.import_root
     assert found == ("softfocus", new.branch, "src/softfocus", "src")
     assert find_root(tmp_path / "clone") == root == find_root(root / "benchmarks")
     assert "return softfocus.blur(size)" in (root / "benchmarks" / "workloads.py").read_text()
-    beside = project_files(new, root, None, "")
+    beside = project_files(new, root, None, "", {})
     assert "repository" not in beside[root / "pyproject.toml"]
     assert "raise NotImplementedError" in beside[root / "benchmarks" / "workloads.py"]

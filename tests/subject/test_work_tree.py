@@ -17,8 +17,8 @@ from nbbench.subject.repository import (
     open_subject,
     register,
     resolve,
-    work_tree_commit,
 )
+from nbbench.subject.work_tree import work_tree_commit
 from tests.subject.test_repository import listing, run
 
 PACKAGE = "src/nanobrag_torch"
