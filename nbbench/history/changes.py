@@ -171,7 +171,7 @@ class _Judge:
                 yield from (self._settled(found) for part in stored.parts() for _, found in stored.read(part))
             yield from (self._settled(curve(self.order, one)) for one in history.series)
 
-        # Of so many series reading all twice takes seconds. What undeclared benchmarks share is the machine's.
+        # Reading many series twice takes seconds. What undeclared benchmarks share is the machine's.
         if history.stored is None or history.stored.points <= MANY_POINTS:
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
