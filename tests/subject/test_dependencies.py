@@ -242,6 +242,23 @@ def test_a_work_tree_has_the_pin_of_its_file(pair: Pair) -> None:
     assert "dependencies/lens/lib/lens/kernel.py" not in files(subject, work_tree_commit(subject).tree)
 
 
+def test_odd_names_and_what_is_no_file(pair: Pair) -> None:
+    path = pair.focus / "third party" / "lëns"
+    path.mkdir(parents=True)
+    (pair.focus / "needs.txt").mkdir()
+    (pair.focus / "needs.txt" / "file").write_text(LOST)
+    git(pair.focus, "update-index", "--add", "--cacheinfo", f"160000,{pair.slow},third party/lëns")
+    made = pair.commit(roll=1)
+    subject = registered(pair, 'path = "./third party/lëns/"')
+    assert "third party/lëns/lib/lens/kernel.py" in "".join(
+        git(subject.git_dir, "-c", "core.quotePath=false", "ls-tree", "-r", describe(subject, made).tree)
+    )
+    subject = registered(pair, 'pin = "third party/lëns"')
+    assert commit_pins(subject.git_dir, subject.dependencies[0], [made]) == {}
+    subject = registered(pair, PIN)
+    assert commit_pins(subject.git_dir, subject.dependencies[0], [made]) == {}
+
+
 @pytest.mark.parametrize(
     ("form", "said"),
     [
