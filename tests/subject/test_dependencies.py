@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nbbench.cli import app
 from nbbench.config import Settings, load_settings
 from nbbench.errors import ConfigError, SubjectError
 from nbbench.record.branch import order_key
@@ -277,6 +278,19 @@ def test_odd_names_and_what_is_no_file(pair: Pair) -> None:
 def test_a_place_that_is_none_is_refused(pair: Pair, form: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         dependencies(project(pair, form))
+
+
+def test_a_url_is_cloned_where_a_subject_is_registered(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for pin in (pair.plain, LOST):
+        pair.commit(needs=requirement(pin), roll=1)
+    root = project(pair, PIN).root
+    path = root / "pyproject.toml"
+    path.write_text(path.read_text().replace("../lens", f"file://{pair.lens}"))
+    assert app.run(["subject", "use", str(pair.focus), "--root", str(root)]) == 0
+    told = capsys.readouterr().out
+    assert "in dependencies/lens/lib: 2 commits pin 2, of which 1 cannot be had" in told
 
 
 def test_a_transport_that_runs_programs_is_refused(pair: Pair, tmp_path: Path) -> None:
