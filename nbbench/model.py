@@ -286,7 +286,7 @@ class Event:
     """Change points of many series: one commit range, one direction, one phase, one cause.
 
     `recovered_by` is the commit by which later events had undone it, whatever its direction; None while it
-    lasts.
+    lasts. `undoes` is the id of the event that it undid, the latest of several.
     """
 
     id: str  # stable: derived from commits, direction, phase and, where those are equal, the cause
@@ -302,6 +302,7 @@ class Event:
     recovered_by: str | None = None
     phase: Phase = Phase.WARM
     predicted: float | None = None  # log ratio of time that the exact work lets expect; None: not known
+    undoes: str | None = None
 
     @property
     def worse(self) -> bool:

@@ -144,11 +144,11 @@ def _steps(
     app: App, commits: list[Commit], bench: str, scaling: bool, dask: str | None
 ) -> "tuple[list[WorkStep], list[str], bool]":
     """The steps of a range (what is missing is recorded), the workloads, and whether any ledger is there."""
-    from nbbench.history.curves import MOST_JOBS
     from nbbench.measure.cluster import spread_ledgers
     from nbbench.measure.ledgers import HOST, commit_ledgers, ensure_work, known_work, workload_names
     from nbbench.probe.resources import usable_cores
     from nbbench.record.branch import branch_commits, subject_or_none
+    from nbbench.record.workers import MOST_JOBS
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import list_commits
     from nbbench.subject.selection import with_predecessor

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbbench.plan.plans import Plan
     from nbbench.record.store import Store
     from nbbench.report.site import Site, SiteFacts
+    from nbbench.report.site_series import Drawn
 
 PAGE, FILES, ASV_PAGE = "index.html", "nbbench", "asv.html"
 
@@ -81,16 +82,17 @@ def write_site(settings: Settings, html: Path, *, commands: bool = True) -> None
     from nbbench.history.ledger_series import ledger_series
     from nbbench.record.refresh import open_store
     from nbbench.report.site import Site
+    from nbbench.report.site_series import Drawn
 
     html.mkdir(parents=True, exist_ok=True)
     with open_store(settings) as store:
         facts = _facts(settings, store, html)
         facts = facts if commands else replace(facts, trees=frozenset())
         own = ledger_series(facts.commits, facts.ledgers, facts.torch)
-        put_site(html, Site(facts), chain(store.iter_series(), own))
+        put_site(html, Site(facts), chain(starmap(Drawn, store.iter_columns()), own))
 
 
-def put_site(html: Path, site: Site, series: Iterator[Series]) -> None:
+def put_site(html: Path, site: Site, series: Iterator[Series | Drawn]) -> None:
     """Write a site's files in place of an earlier one's: they change places at once, the page itself last."""
     from nbbench.record.atomic import write_text
     from nbbench.report.site import as_script

@@ -1,7 +1,5 @@
 """Which events later ones undid, wholly or for the most part: those did not last."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +14,7 @@ _WAITED_FOR = (("B/pixel", "B/point", "seconds"), ("seconds",))  # units, what m
 
 
 def with_recoveries(events: Sequence[Event]) -> list[Event]:
-    """Each of the events, oldest first, with the commit by which later ones had undone it.
+    """Each of the events, oldest first, with the commit by which later ones had undone it, and what it undid.
 
     It is undone where half of the series that it moved are back, by one later event or by several.
     """
@@ -30,12 +28,17 @@ def with_recoveries(events: Sequence[Event]) -> list[Event]:
         others = ((i, c) for i, c in later[change.key] if i > place and _turned(events[place], events[i]))
         return [i for i, c in others if _undone(change, c.after)][:1]
 
-    def healer(place: int, event: Event) -> str | None:
+    def healer(place: int, event: Event) -> Event | None:
         moved = _moved_most(event)
         back = sorted(i for change in moved for i in undone(place, change))
-        return events[back[(len(moved) - 1) // 2]].hi_commit if 2 * len(back) >= len(moved) > 0 else None
+        return events[back[(len(moved) - 1) // 2]] if 2 * len(back) >= len(moved) > 0 else None
 
-    return [replace(event, recovered_by=healer(place, event)) for place, event in enumerate(events)]
+    healers = [healer(place, event) for place, event in enumerate(events)]
+    ended = {healer.id: event.id for event, healer in zip(events, healers, strict=True) if healer}
+    return [
+        replace(event, recovered_by=healer.hi_commit if healer else None, undoes=ended.get(event.id))
+        for event, healer in zip(events, healers, strict=True)
+    ]
 
 
 def _turned(event: Event, later: Event) -> bool:

@@ -4,15 +4,14 @@ The file's own parameter values rule; benchmarks.json gives only units, kinds an
 names. Nothing here writes, and nothing here knows the database.
 """
 
-from __future__ import annotations
-
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import chain, product, repeat
+from itertools import product
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +40,42 @@ RESERVED_FOLDERS = frozenset({"ledger", "decisions", "telemetry", "calibration"}
 _LONGEST_ENVIRONMENT = 100_000
 # A row that claims more parameter sets than this is damaged: asv runs a process for each.
 _MAX_SETS = 1_000_000
+_STATISTICS = ("samples", "stats_number", "stats_ci_99_a", "stats_ci_99_b")
 _KIND = re.compile(r"^(timeraw|time|peakmem|mem|track)_", re.IGNORECASE)
 # asv's own units; a track_ benchmark without a declaration has none that is known.
 _UNITS = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}
 _KIND_NAMES = {"timeraw": "time", "peakmem": "peakmemory", "mem": "memory"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """A benchmark's row of a result file: the fields of its results, each a list over its series in asv's
+    order. Such lists are made and written several times as fast as an object for each result."""
+
+    benchmark: Benchmark
+    machine: str
+    environment: str
+    status: list[Status]
+    value: list[float | None]
+    samples: list[tuple[float, ...]]
+    number: list[int | None]
+    ci_lo: list[float | None]
+    ci_hi: list[float | None]
+    started_at: datetime | None = None
+    duration_s: float | None = None
+
+    @property
+    def keys(self) -> tuple[SeriesKey, ...]:
+        """The row's series; two of them are equal where two values of a parameter read the same."""
+        of = self.benchmark
+        return _series_keys(of.name, of.version, of.param_names, of.params, self.machine, self.environment)
+
+    def results(self, commit: str) -> Iterator[Result]:
+        """The row's results one by one."""
+        lists = self.status, self.value, self.samples, self.number, self.ci_lo, self.ci_hi
+        for key, status, value, samples, times, lo, hi in zip(self.keys, *lists, strict=True):
+            unit, started, took = self.benchmark.unit, self.started_at, self.duration_s
+            yield Result(key, commit, status, value, unit, samples, times, lo, hi, started, took)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +91,18 @@ class ParsedFile:
     environment: str
     date: datetime
     params: tuple[tuple[str, str], ...] = ()
-    benchmarks: tuple[Benchmark, ...] = ()
-    results: tuple[Result, ...] = ()
+    rows: tuple[ResultRow, ...] = ()
     odd_values: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many results it has."""
+        return sum(len(row.value) for row in self.rows)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """All results one by one."""
+        return tuple(result for row in self.rows for result in row.results(self.commit))
 
 
 def machine_folders(results_dir: Path) -> list[Path]:
@@ -128,31 +168,26 @@ def parse_result_file(
     names = [c if isinstance(c, str) else "" for c in columns]
     commit = name_of(top, "commit_hash", path)
     environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
-    table = _Rows(machine, environment, commit, benchmarks)
+    table = _Rows(machine, environment, benchmarks)
     for name, row in rows.items():
         table.add_row(name, row, names)
     return ParsedFile(
         machine=machine,
-        commit=table.commit,
-        environment=table.environment,
+        commit=commit,
+        environment=environment,
         date=date,
         params=pairs(top.get("params")),
-        benchmarks=tuple(table.seen),
-        results=tuple(table.results),
+        rows=tuple(table.rows),
         odd_values=table.odd,
     )
 
 
 class _Rows:
-    """Gathers the results of one file, row by row."""
+    """Gathers the rows of one file."""
 
-    def __init__(
-        self, machine: str, environment: str, commit: str, benchmarks: Mapping[str, Benchmark]
-    ) -> None:
-        self.machine, self.environment, self.commit = machine, environment, commit
-        self.declared = benchmarks
-        self.results: list[Result] = []
-        self.seen: list[Benchmark] = []
+    def __init__(self, machine: str, environment: str, benchmarks: Mapping[str, Benchmark]) -> None:
+        self.machine, self.environment, self.declared = machine, environment, benchmarks
+        self.rows: list[ResultRow] = []
         self.odd = 0
 
     def add_row(self, name: str, row: Any, columns: list[str]) -> None:
@@ -163,29 +198,39 @@ class _Rows:
         if not isinstance(row, list) or params is None or max(len(name), len(version)) > MAX_NAME:
             self.odd += 1
             return
-        benchmark = _measured(name, version, params, self.declared.get(name))
-        self.seen.append(benchmark)
-        keys = _series_keys(name, version, benchmark.param_names, params, self.machine, self.environment)
+        size = math.prod(map(len, params))
         values = cells.get("result")
         if values is not None and not isinstance(values, list):
             values = [values]
-        self.odd += max(0, len(values or ()) - len(keys))
-        lists = [values, *map(cells.get, ("samples", "stats_number", "stats_ci_99_a", "stats_ci_99_b"))]
-        started, took = timestamp(cells.get("started_at")), number(cells.get("duration"))
-        padded = [chain(cell if isinstance(cell, list) else (), repeat(None)) for cell in lists]
-        for key, value, samples, times, lo, hi in zip(keys, *padded, strict=False):
-            status, figure = self._classify(value)
-            kept: tuple[float, ...] = ()
-            if samples is not None:
-                kept, dropped = finite_samples(samples)
-                self.odd += dropped
-            self.results.append(
-                # By position: this line runs for every value of every file.
-                Result(
-                    key, self.commit, status, figure, benchmark.unit, kept,
-                    count(times), number(lo), number(hi), started, took,
-                )
-            )  # fmt: skip
+        self.odd += max(0, len(values or ()) - size)
+        statuses, figures = self._figures(_padded(values, size))
+        samples, times, lo, hi = (_padded(cells.get(column), size) for column in _STATISTICS)
+        self.rows.append(
+            ResultRow(
+                _measured(name, version, params, self.declared.get(name)),
+                self.machine,
+                self.environment,
+                statuses,
+                figures,
+                [() if one is None else self._samples(one) for one in samples],
+                list(map(count, times)),
+                _numbers(lo),
+                _numbers(hi),
+                timestamp(cells.get("started_at")),
+                number(cells.get("duration")),
+            )
+        )
+
+    def _figures(self, values: list[Any]) -> tuple[list[Status], list[float | None]]:
+        if set(map(type, values)) == {float} and all(map(math.isfinite, values)):  # nearly always
+            return [Status.OK] * len(values), values
+        told = [self._classify(value) for value in values]
+        return [status for status, _ in told], [value for _, value in told]
+
+    def _samples(self, raw: Any) -> tuple[float, ...]:
+        kept, dropped = finite_samples(raw)
+        self.odd += dropped
+        return kept
 
     def _classify(self, raw: Any) -> tuple[Status, float | None]:
         """Asv writes null for failed and NaN for skipped; anything else must be a finite number."""
@@ -213,6 +258,19 @@ def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
     if version != API_VERSION:
         raise BadFileError(path, f"not an asv result file of version {API_VERSION} (version {version!r})")
     return top
+
+
+def _padded(cell: Any, size: int) -> list[Any]:
+    """A column of one row: as many entries as it has series, None where the file has none."""
+    found = cell[:size] if isinstance(cell, list) else []
+    return found if len(found) == size else found + [None] * (size - len(found))
+
+
+def _numbers(column: list[Any]) -> list[float | None]:
+    plain = set(map(type, column)) == {float} and not any(
+        map(ne, column, column)
+    )  # nearly always; NaN is odd
+    return column if plain else list(map(number, column))
 
 
 def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:

@@ -1,17 +1,15 @@
 """Writing what was read from a results tree: each file replaces what it gave before."""
 
-from __future__ import annotations
-
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import itemgetter
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
 from nbbench.record import schema
-from nbbench.record.asv_results import ParsedFile
+from nbbench.record.asv_results import ParsedFile, ResultRow
 from nbbench.record.engine import Connection, Database, lasting
 from nbbench.record.read import series_digest
 from nbbench.record.schema import SourceFile
@@ -51,13 +49,12 @@ class ImportReport:
     bad_lines: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def add(self, more: ImportReport) -> None:
+    def add(self, more: "ImportReport") -> None:
         """Count what another report does, too."""
         for name in (one.name for one in dataclasses.fields(self)):
             setattr(self, name, getattr(self, name) + getattr(more, name))
 
 
-_FIRST = itemgetter(0)
 _ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
 
 
@@ -193,7 +190,7 @@ class _Rows:
         rows = connection.cursor(query, [project]).fetchall()
         self._benchmarks: dict[tuple[str, str], int] = {(name, of): number for name, of, number, *_ in rows}
         self._series: dict[str, int] = {digest: number for *_, digest, number in rows if digest}
-        self._met: dict[int, tuple[SeriesKey, int]] = {}
+        self._met: dict[tuple[Hashable, ...], list[int]] = {}
 
     def put(self, place: str, file: SourceFile, payload: Payload, report: ImportReport) -> set[int]:
         """Write a file and what it gave, in place of what it was; gives the series that got results."""
@@ -226,18 +223,16 @@ class _Rows:
 
     def _put_results(self, parsed: ParsedFile, number: int, report: ImportReport) -> set[int]:
         commit = self._commit(parsed)
-        for benchmark in parsed.benchmarks:
-            self._benchmark(benchmark)
         # Two values of a parameter may have the same repr; as in asv, the last one counts.
-        latest = {self._number(result.key): result for result in parsed.results}
+        latest: dict[int, Sequence[Any]] = {}
+        for row in parsed.rows:
+            series = self._series_of(row)
+            columns = (repeat(number), series, repeat(commit), *schema.RESULT.columns_of(row, len(series)))
+            latest.update(zip(series, zip(*columns, strict=False), strict=True))
+            report.samples += sum(map(len, row.samples))
         names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
-        cells = schema.RESULT.cells
-        rows = (
-            [number, series, commit, *cells(result)] for series, result in sorted(latest.items(), key=_FIRST)
-        )
-        self._connection.insert_cells("results", names, rows)
+        self._connection.insert_cells("results", names, (latest[series] for series in sorted(latest)))
         report.results += len(latest)
-        report.samples += sum(len(result.samples) for result in latest.values())
         return set(latest)
 
     def _declare(self, declared: Mapping[str, Benchmark]) -> None:
@@ -267,13 +262,14 @@ class _Rows:
             self._benchmarks[key] = self._new("benchmarks", row)
         return self._benchmarks[key]
 
-    def _number(self, key: SeriesKey) -> int:
-        """The number of a series. Files share their keys as objects, whose identity is found faster."""
-        key_met, number = self._met.get(id(key), (None, 0))
-        if key_met is not key:
-            number = self._one_series(key)
-            self._met[id(key)] = key, number
-        return number
+    def _series_of(self, row: ResultRow) -> list[int]:
+        """The numbers of a row's series; the files of a machine mostly have the same rows."""
+        self._benchmark(row.benchmark)
+        of = row.benchmark
+        met = of.name, of.version, of.params, row.machine, row.environment
+        if met not in self._met:
+            self._met[met] = list(map(self._one_series, row.keys))
+        return self._met[met]
 
     def _one_series(self, key: SeriesKey) -> int:
         digest = series_digest(key)

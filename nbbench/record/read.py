@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbbench.errors import UsageError
 from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series, SeriesKey
@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # numpy, which a command with nothing new does without
     import numpy as np
     from numpy.typing import NDArray
 
-    from nbbench.record.columns import Column
+    StoredSeries: TypeAlias = tuple[
+        SeriesKey, str, str, NDArray[np.int64], NDArray[np.float64], NDArray[np.int8], list[tuple[float, ...]]
+    ]
 
 _KEYED = "series s JOIN benchmarks b ON b.id = s.benchmark_id"
 _KEY = "b.name, b.version, b.param_names, s.params AS parameter_values, s.machine, s.environment"
@@ -53,10 +55,29 @@ class StoreReading(Database):
         measured last counts; commits that are not of the branch are left out. Without `samples`
         the points are lighter. Raises UsageError for a malformed expression.
         """
-        from nbbench.record.columns import read_columns
+        from nbbench.record.columns import STATES
 
         commits = self.commits()
-        ranks = self.ranks({commit.hash: place for place, commit in enumerate(commits)})
+        for key, unit, kind, ranks, values, states, kept in self.iter_columns(benchmark, machine, samples):
+            shown = [None if value != value else value for value in values.tolist()]
+            taken = kept or [()] * len(shown)
+            points = tuple(
+                Point(commits[rank].position, commits[rank].hash, value, STATES[state], some)
+                for rank, value, state, some in zip(
+                    ranks.tolist(), shown, states.tolist(), taken, strict=True
+                )
+            )
+            yield Series(key, unit, kind, points)
+
+    def iter_columns(
+        self, benchmark: str | None = None, machine: str | None = None, samples: bool = True
+    ) -> Iterator[StoredSeries]:
+        """The same as arrays: key, unit, kind, the commits' places in `commits` (n,), values (n,), NaN where
+        there is none, states (n,) as `columns.STATES` counts them, and the samples by point where there are
+        any."""
+        from nbbench.record.columns import read_columns
+
+        ranks = self.ranks({commit.hash: place for place, commit in enumerate(self.commits())})
         chosen = [one for one in self.series_keys(machine=machine) if _matches(benchmark, one[1])]
         with self.reading() as connection:  # one look at all rows costs less than many for each series
             samples = (
@@ -68,9 +89,10 @@ class StoreReading(Database):
             columns = dict(read_columns(self, ids, ranks))
             kept = self._samples(ids) if samples else {}
             for number, key, unit, kind in chunk:
-                if number in columns:
-                    points = _points(number, columns[number], commits, kept)
-                    yield Series(key, unit, kind, points)
+                if (one := columns.get(number)) is not None:
+                    sources = one.sources.tolist() if kept else ()
+                    taken = [unpack(kept.get((number, source))) for source in sources]
+                    yield key, unit, kind, one.ranks, one.values, one.states, taken
 
     def series_keys(self, *, machine: str | None = None) -> list[tuple[int, SeriesKey, str, str]]:
         """Id, key, unit and kind of every series that has results, by name."""
@@ -299,20 +321,3 @@ def _matches(pattern: str | None, key: SeriesKey) -> bool:
 
 def _order(key: SeriesKey) -> tuple[Any, ...]:
     return key.benchmark, key.version, key.machine, key.environment, key.params
-
-
-def _points(
-    number: int, column: Column, commits: list[Commit], samples: dict[tuple[int, int], bytes]
-) -> tuple[Point, ...]:
-    from nbbench.record.columns import STATES
-
-    points = []
-    for rank, value, state, source in zip(
-        column.ranks.tolist(), column.values.tolist(), column.states.tolist(), column.sources.tolist(),
-        strict=True,
-    ):  # fmt: skip
-        commit = commits[rank]
-        kept = unpack(samples.get((number, source))) if samples else ()
-        measured = value if value == value else None
-        points.append(Point(commit.position, commit.hash, measured, STATES[state], kept))
-    return tuple(points)

@@ -3,7 +3,6 @@ gone, a batch at a time.
 """
 
 import fcntl
-import hashlib
 import itertools
 import os
 import sys
@@ -14,28 +13,15 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, StoreError, UsageError
-from nbbench.model import Benchmark
-from nbbench.record.asv_results import (
-    BENCHMARKS_JSON,
-    MACHINE_JSON,
-    ParsedFile,
-    linked_back,
-    machine_folders,
-    parse_benchmarks,
-    parse_machine,
-    parse_result_file,
-    read_machine,
-)
-from nbbench.record.asv_values import BadFileError, read_bytes
+from nbbench.record.asv_results import BENCHMARKS_JSON, ParsedFile
 from nbbench.record.branch import branch_line, line_by_date, order_key
-from nbbench.record.decisions import find_decisions, parse_decision
 from nbbench.record.drivers import ROLES_HINT
 from nbbench.record.importing import ImportReport, Payload
 from nbbench.record.projects import own_project, place_of
 from nbbench.record.schema import SourceFile, UnusableDatabaseError, parse_url
 from nbbench.record.shapes import digest_of, storable
-from nbbench.record.side_files import parse_ledgers, parse_records
 from nbbench.record.store import Store
+from nbbench.record.tree_files import FileContent, FileReader, NewFile, size_and_time, tree_files
 from nbbench.words import escaped, plural
 
 
@@ -198,16 +184,9 @@ def _move_aside(settings: Settings, error: UnusableDatabaseError) -> Path:
 
 # A batch is what an interrupted import loses and how long other writers wait: about a second.
 _BATCH_FILES = 64
-_BATCH_RESULTS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A file of the tree that may be imported, of the kind that `SourceFile` has."""
-
-    path: Path
-    kind: str
-    machine: str = ""
+_BATCH_RESULTS = 100_000
+# A second of reading: with so many bytes it is worth starting processes that read ahead.
+_MANY_BYTES = 32 << 20
 
 
 def import_results(store: Store, results_dir: Path, *, place: str = "") -> ImportReport:
@@ -231,17 +210,23 @@ class _Import:
         self._place = place
         self._report = ImportReport()
         self._known: dict[str, SourceFile] = store.files(place)
-        # A benchmark that is no longer declared keeps the names that it was imported with.
-        self._declared: dict[str, Benchmark] = store.benchmarks()
         self._batch: list[tuple[SourceFile, Payload]] = []
+        self._results = 0  # in the batch
         self._series: set[int] = set()
 
     def run(self) -> ImportReport:
-        present = set()
-        for found in _files(self._root):
-            name = found.path.relative_to(self._root).as_posix()
-            present.add(storable(name))
-            self._take(found, name)
+        from nbbench.record.workers import share_work, useful_jobs
+
+        present: set[str] = set()
+        new = list(self._new(present))
+        # A benchmark that is no longer declared keeps the names that it was imported with.
+        reader = FileReader(self._store.benchmarks())
+        first = sum(one.found.kind == "benchmarks" for one in new)  # it is the first, and tells of the others
+        for one in new[:first]:
+            self._take(one, reader.read(one))
+        jobs = useful_jobs(sum(one.size for one in new), _MANY_BYTES)
+        for one, read in zip(new[first:], share_work(reader.read, new[first:], jobs=jobs), strict=True):
+            self._take(one, read)
         self._flush()
         # A benchmarks.json that is gone leaves its names behind.
         gone = [path for path in self._known if path not in present and path != BENCHMARKS_JSON]
@@ -251,90 +236,35 @@ class _Import:
         self._report.series = len(self._series)
         return self._report
 
-    def _take(self, found: _Found, name: str) -> None:
-        known = self._known.get(storable(name))
-        size, mtime_ns = _stat(found.path)
-        # Bad files are tried again: they are few, and a newer nbbench may know better.
-        if known and not known.error and (known.size, known.mtime_ns) == (size, mtime_ns):
-            self._report.files_unchanged += found.kind == "results"
-            return
-        payload: Payload = None
-        sha256 = error = ""
-        try:
-            if found.kind == "link":
-                raise BadFileError(found.path, "a link that leads back into the results is not followed")
-            data = read_bytes(found.path)
-            sha256 = hashlib.sha256(data).hexdigest()
-            if not (known and not known.error and known.sha256 == sha256):
-                payload = self._parse(found, data)
-        except BadFileError as bad:
-            error = bad.reason
-            self._report.files_bad.append((escaped(name), error))
-            if known and (known.sha256, known.error) == (sha256, error):
+    def _new(self, present: set[str]) -> Iterator[NewFile]:
+        """The files that must be read; the names of all are put into `present`."""
+        for found in tree_files(self._root):
+            name = found.path.relative_to(self._root).as_posix()
+            present.add(storable(name))
+            known = self._known.get(storable(name))
+            size, mtime_ns = size_and_time(found.path)
+            # Bad files are tried again: they are few, and a newer nbbench may know better.
+            if known and not known.error and (known.size, known.mtime_ns) == (size, mtime_ns):
+                self._report.files_unchanged += found.kind == "results"
+            else:
+                yield NewFile(found, name, size, mtime_ns, known)
+
+    def _take(self, new: NewFile, read: FileContent) -> None:
+        known, payload = new.known, read.payload
+        self._report.bad_lines += read.bad_lines
+        if isinstance(payload, ParsedFile):
+            self._report.odd_values += payload.odd_values
+            self._results += payload.size
+        if read.error:
+            self._report.files_bad.append((escaped(new.name), read.error))
+            if known and (known.sha256, known.error) == (read.sha256, read.error):
                 return
-        self._batch.append((SourceFile(name, found.kind, size, mtime_ns, sha256, error), payload))
-        results = sum(len(p.results) for _, p in self._batch if isinstance(p, ParsedFile))
-        if len(self._batch) >= _BATCH_FILES or results >= _BATCH_RESULTS:
+        file = SourceFile(new.name, new.found.kind, new.size, new.mtime_ns, read.sha256, read.error)
+        self._batch.append((file, payload))
+        if len(self._batch) >= _BATCH_FILES or self._results >= _BATCH_RESULTS:
             self._flush()
 
-    def _parse(self, found: _Found, data: bytes) -> Payload:
-        """What a file holds. Raises BadFileError."""
-        if found.kind == "results":
-            parsed = parse_result_file(data, found.path, self._declared, found.machine)
-            self._report.odd_values += parsed.odd_values
-            return parsed
-        if found.kind == "benchmarks":
-            declared = parse_benchmarks(data, found.path)
-            self._declared |= declared
-            return declared
-        if found.kind == "machine":
-            return parse_machine(data, found.path)
-        if found.kind == "telemetry":
-            records, bad = parse_records(data)
-            self._report.bad_lines += bad
-            return records
-        if found.kind == "ledger":
-            return parse_ledgers(data, found.path)
-        return parse_decision(data, found.path)
-
     def _flush(self) -> None:
-        batch, self._batch = self._batch, []
+        batch, self._batch, self._results = self._batch, [], 0
         if batch:
             self._series |= self._store.import_batch(batch, self._place, self._report)
-
-
-def _files(root: Path) -> Iterator[_Found]:
-    """Every file of the tree, what describes others first. What is named like one and is none (a pipe, a
-    link to nowhere) is among them: reading it says what it is."""
-    if _is_there(root / BENCHMARKS_JSON):
-        yield _Found(root / BENCHMARKS_JSON, "benchmarks")
-    for link in linked_back(root):
-        yield _Found(link, "link")
-    folders = machine_folders(root)
-    for folder in folders:
-        machine = read_machine(folder).name
-        if _is_there(folder / MACHINE_JSON):
-            yield _Found(folder / MACHINE_JSON, "machine")
-        for path in sorted(folder.glob("*.json")):
-            if path.name != MACHINE_JSON:
-                yield _Found(path, "results", machine)
-    for folder in folders:
-        for path in sorted(folder.glob("telemetry/*.jsonl")):
-            yield _Found(path, "telemetry")
-    for path in sorted(root.glob("ledger/*.json.gz")):
-        yield _Found(path, "ledger")
-    for path in find_decisions(root / "decisions"):
-        yield _Found(path, "decision")
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    """A file's size and time; of what has none, reading it says what it is."""
-    try:
-        found = path.stat()
-    except OSError:
-        return -1, 0
-    return found.st_size, found.st_mtime_ns
-
-
-def _is_there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import operator
@@ -10,7 +11,7 @@ import struct
 import types
 import typing
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -70,6 +71,19 @@ class Shape(Generic[Noun]):
                 cells[place] = encode(value)
         return cells
 
+    def columns_of(self, nouns: Any, size: int) -> list[Iterable[Any]]:
+        """The values of ``size`` rows, column by column; ``nouns`` has a list of each field, or one value
+        that all share. No number of them is NaN."""
+        found = list(self._values(nouns))
+        for place, encode in self._encoders:
+            one = found[place]
+            if encode is _no_nan:
+                continue
+            many = one if isinstance(one, list) else [one]
+            made = [None if value is None else encode(value) for value in many]
+            found[place] = made if many is one else made[0]
+        return [one if isinstance(one, list) else itertools.repeat(one, size) for one in found]
+
     def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
         plain = {
@@ -90,6 +104,10 @@ class _Kind:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _no_nan(value: float) -> float | None:
+    return value if value == value else None
 
 
 def _kind(hint: Any) -> _Kind:
@@ -134,9 +152,7 @@ _PLAIN: dict[Any, _Kind] = {
     bool: _Kind("BOOLEAN", False, _same, bool),
     datetime: _Kind("TEXT", False, _time_text, lambda v: datetime.fromisoformat(v).replace(tzinfo=UTC)),
     # PostgreSQL would sort NaN above everything, and SQLite keeps it as NULL.
-    float: _Kind(
-        "DOUBLE PRECISION", True, lambda v: v if v == v else None, lambda v: math.nan if v is None else v
-    ),
+    float: _Kind("DOUBLE PRECISION", True, _no_nan, lambda v: math.nan if v is None else v),
 }
 
 

@@ -29,7 +29,7 @@ from nbbench.report.not_judged import folded, not_judged_counts, plain_not_judge
 from nbbench.report.plan import plan_rows
 from nbbench.report.site_branch import standing_table
 from nbbench.report.site_noise import kernel_times, noise_document
-from nbbench.report.site_series import SeriesIndex
+from nbbench.report.site_series import Drawn, SeriesIndex
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import clean, clean_lines, day, for_html, minute, plural
 
@@ -82,7 +82,7 @@ class Site:
         self._places = {commit.hash: place for place, commit in enumerate(facts.commits)}
         self._index = SeriesIndex(self.facts.flags, self._places, facts)
 
-    def documents(self, series: Iterator[Series]) -> Iterator[tuple[str, Any]]:
+    def documents(self, series: Iterator[Series | Drawn]) -> Iterator[tuple[str, Any]]:
         """Every document by its name; the series are read once, so that a large record need not fit."""
         facts, index = self.facts, self._index
         yield from index.shards(series)
@@ -167,6 +167,7 @@ class Site:
             "lines": [line for one in event.evidence for line in _lines(one)],
             "hunks": [hunk for one in event.evidence if one.kind == "hunks" for hunk in one.figures["hunks"]],
             "workloads": [one.figures["workload"] for one in event.evidence if one.kind == "work"],
+            "undoes": event.undoes,
             "recovered": self._places.get(event.recovered_by or "", -1),
             "commands": events.reproduce_commands(event) if shown else (),
             "history": [to_plain(one) for one in flag.decisions],

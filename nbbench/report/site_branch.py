@@ -5,7 +5,7 @@ from typing import Any
 
 from nbbench import units
 from nbbench.metrics import Better, Metric, Role
-from nbbench.model import Phase, Series
+from nbbench.model import Phase, SeriesKey
 from nbbench.report.blocks import Table
 from nbbench.work.ledger_diff import log_ratio
 from nbbench.workloads import workload_of
@@ -23,9 +23,8 @@ class BranchCurves:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
 
-    def add(self, series: Series, metric: Metric, number: int, made: Mapping[str, Any]) -> None:
+    def add(self, key: SeriesKey, metric: Metric, number: int, made: Mapping[str, Any]) -> None:
         """Take over a series of the index, by its row's number and its points there."""
-        key = series.key
         if not (kind := _kind(metric)) or not any(value is not None for value in made["v"]):
             return
         workload = workload_of(key) or ("start-up" if metric.phase in _START_UP else key.label)

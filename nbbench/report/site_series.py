@@ -3,9 +3,11 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from nbbench.history.ledger_series import ANY_MACHINE
 from nbbench.history.telemetry import PROGRAMS
@@ -14,16 +16,48 @@ from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
 from nbbench.plan.values import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
-from nbbench.stats.noise import MAD_TO_SIGMA
+from nbbench.stats.noise import MAD_TO_SIGMA, FloatArray, median
 
 if TYPE_CHECKING:
     from nbbench.report.site import SiteFacts
+
+IntArray = NDArray[np.int64]
 
 _SHARD_POINTS = 8_000  # about 100 kB: a series opens by one small file
 _STATES = {Status.FAILED: 1, Status.SKIPPED: 2}
 _DISTURBED, _KERNEL_POWER = 3, -8
 _LARGEST = 2.0**63
+_SAMPLED = 2  # samples of a point that have an extent
 _FEWEST = 6  # points from whose differences a scatter is told
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A series as arrays: the ``places`` (n,) of its commits in the site; ``values`` (n,), NaN where it has
+    none; ``states`` (n,), 1 where it failed and 2 where it was skipped, else 0; samples by point, or none."""
+
+    key: SeriesKey
+    unit: str
+    kind: str
+    places: IntArray
+    values: FloatArray
+    states: NDArray[np.int8]
+    samples: Sequence[tuple[float, ...]] = ()
+
+    @classmethod
+    def of(cls, series: Series, places: Mapping[str, int]) -> Self:
+        """A series in memory; ``places`` are those of commits by hash."""
+        points = series.points
+        values = [np.nan if p.value is None or p.status is not Status.OK else p.value for p in points]
+        return cls(
+            series.key,
+            series.unit,
+            series.kind,
+            np.array([places[point.commit] for point in points], dtype=np.int64),
+            np.array(values, dtype=np.float64),
+            np.array([_STATES.get(point.status, 0) for point in points], dtype=np.int8),
+            [point.samples for point in points] if any(point.samples for point in points) else (),
+        )
 
 
 class SeriesIndex:
@@ -72,7 +106,7 @@ class SeriesIndex:
         phase (numbers of words), changes, points, shard."""
         return {"words": list(self._words), "rows": self._rows}
 
-    def shards(self, series: Iterable[Series]) -> Iterator[tuple[str, Any]]:
+    def shards(self, series: Iterable[Series | Drawn]) -> Iterator[tuple[str, Any]]:
         """The points of all series (`series/N`) and, apart, their samples (`samples/N`).
 
         Lists of commits stand once a shard. Figures are whole numbers, to be multiplied by 10 to the power
@@ -82,62 +116,68 @@ class SeriesIndex:
         kept: dict[int, Any] = {}
         samples: dict[int, Any] = {}
         lines: dict[tuple[int, ...], int] = {}
-        for number, one in enumerate(series):
+        for number, found in enumerate(series):
+            one = found if isinstance(found, Drawn) else Drawn.of(found, self._places)
             if points >= _SHARD_POINTS:
                 yield from _shard(shard, lines, kept, samples)
                 shard, points, kept, samples, lines = shard + 1, 0, {}, {}, {}
             made = self._points(one, shard)
             kept[number] = made | {"at": lines.setdefault(tuple(made["at"]), len(lines))}
-            points += len(one.points)
+            points += one.places.size
             if "n" in made:
-                samples[number] = [_packed(point.samples, made["e"]) for point in one.points]
+                samples[number] = [_packed(taken, made["e"]) for taken in one.samples]
         if kept:
             yield from _shard(shard, lines, kept, samples)
 
-    def _points(self, series: Series, shard: int) -> dict[str, Any]:
+    def _points(self, one: Drawn, shard: int) -> dict[str, Any]:
         """Places, values, what is to be said of single points, changes, reference kernels beside it."""
-        key, facts, points = series.key, self._facts, series.points
-        metric = metric_of(key, series.unit, series.kind, facts.directions)
+        key, facts = one.key, self._facts
+        metric = metric_of(key, one.unit, one.kind, facts.directions)
         place = key.machine, key.environment, key.benchmark
-        states = {i: _STATES[point.status] for i, point in enumerate(points) if point.status is not Status.OK}
+        at = one.places.tolist()
+        states = {int(i): int(one.states[i]) for i in np.flatnonzero(one.states)}
         if place in self._disturbed:
-            left_out = (i for i, point in enumerate(points) if (point.commit, *place) in facts.disturbed)
+            commits = enumerate(facts.commits[rank].hash for rank in at)
+            left_out = (i for i, commit in commits if (commit, *place) in facts.disturbed)
             states |= {i: _DISTURBED for i in left_out if i not in states}
-        values = [point.value if point.status is Status.OK else None for point in points]
-        power = _power(values, 6 if metric.exact else 5)
+        power = _power(one.values, 6 if metric.exact else 5)
         made: dict[str, Any] = {
-            "at": [self._places[point.commit] for point in points],
+            "at": at,
             "e": power,
-            "v": _packed(values, power),
+            "v": _packed(one.values, power),
             "s": states,
-            "ev": [self._change(*one) for one in self._changes.get(key, ())],
+            "ev": [self._change(*change) for change in self._changes.get(key, ())],
         }
-        if any(len(point.samples) > 1 for point in points):
-            made["lo"] = _packed([min(point.samples, default=None) for point in points], power)
-            made["hi"] = _packed([max(point.samples, default=None) for point in points], power)
-            made["n"] = [len(point.samples) for point in points]
+        if any(len(taken) >= _SAMPLED for taken in one.samples):
+            made["lo"] = _packed([min(taken, default=np.nan) for taken in one.samples], power)
+            made["hi"] = _packed([max(taken, default=np.nan) for taken in one.samples], power)
+            made["n"] = [len(taken) for taken in one.samples]
         if metric.role is Role.TIME and place in self._accompanied:
-            beside = [facts.canaries.levels.get((point.commit, *place), {}) for point in points]
-            made["c"] = [_packed([one.get(name) for one in beside], _KERNEL_POWER) for name in PROGRAMS]
-        self._remember(series, metric, shard, made)
+            beside = [facts.canaries.levels.get((facts.commits[rank].hash, *place), {}) for rank in at]
+            made["c"] = [
+                _packed([one.get(name, np.nan) for one in beside], _KERNEL_POWER) for name in PROGRAMS
+            ]
+        self._remember(one, metric, shard, made)
         return made
 
-    def _remember(self, series: Series, metric: Metric, shard: int, made: Mapping[str, Any]) -> None:
-        key, number = series.key, len(self._rows)
+    def _remember(self, one: Drawn, metric: Metric, shard: int, made: Mapping[str, Any]) -> None:
+        key, number = one.key, len(self._rows)
         self._numbers[key] = number
         parameters = key.label[len(key.benchmark) + 1 : -1]
         about = (metric.unit, metric.role, metric.phase)
         words = (key.benchmark, parameters, key.machine, key.environment, *map(str, about))
         named = (self._words.setdefault(word, len(self._words)) for word in words)
         self._rows.append((*named, len(made["ev"]), len(made["at"]), shard))
-        self.curves.add(series, metric, number, made)
+        self.curves.add(key, metric, number, made)
         if metric.exact or metric.role is not Role.TIME:
             return
         self.results[key.machine].update(results=len(made["at"]))
         self.results[key.machine].update(disturbed=sum(state == _DISTURBED for state in made["s"].values()))
-        good = [v for i, v in enumerate(made["v"]) if v and v > 0 and i not in made["s"]]
-        if len(good) >= _FEWEST:
-            moves = [abs(math.log(b / a)) for a, b in pairwise(good)]
+        usable = (one.values > 0) & np.isfinite(one.values)
+        usable[list(made["s"])] = False
+        good = one.values[usable]
+        if good.size >= _FEWEST:
+            moves = np.abs(np.diff(np.log(good)))
             self.scatter[key.machine].append((key.label, MAD_TO_SIGMA * median(moves) / math.sqrt(2)))
 
     def _change(self, event: int, change: ChangePoint) -> tuple[Any, ...]:
@@ -154,16 +194,20 @@ def _shard(
     yield f"samples/{shard}", samples
 
 
-def _power(values: Iterable[float | None], digits: int) -> int:
+def _power(values: FloatArray, digits: int) -> int:
     """The power of ten in which the smallest value has so many digits; 0 where all are whole."""
-    known = [abs(value) for value in values if value and math.isfinite(value)]
-    if all(value.is_integer() for value in known):
+    known = np.abs(values[np.isfinite(values) & (values != 0)])
+    if (known == np.floor(known)).all():
         return 0
-    least, most = (math.floor(math.log10(end)) for end in (min(known), max(known)))
+    least, most = (math.floor(math.log10(end)) for end in (known.min(), known.max()))
     return max(least - digits + 1, most - 15, -300)
 
 
-def _packed(values: Iterable[float | None], power: int) -> list[int | None]:
+def _packed(values: ArrayLike, power: int) -> list[int | None]:
     """Values in units of 10 to this power, whole; None for what is no figure, or too large for one."""
-    scale = 10.0**-power
-    return [round(v * scale) if v is not None and abs(v * scale) < _LARGEST else None for v in values]
+    scaled = np.asarray(values, dtype=np.float64) * 10.0**-power
+    fits = np.abs(scaled) < _LARGEST
+    whole: list[int | None] = np.where(fits, np.rint(scaled), 0.0).astype(np.int64).tolist()
+    for place in np.flatnonzero(~fits):
+        whole[place] = None
+    return whole

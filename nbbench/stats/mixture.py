@@ -2,8 +2,6 @@
 and judged by whether the mixture changed. One flip says nothing of a commit.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,6 +42,9 @@ FLIP_SIGMAS = 4.0
 
 BESIDE = 30
 """Values on either side of a step that must show it."""
+
+LEAST_VISITS = 3
+"""Of these values on either side of a run, at its level: the series comes there by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def without_flips(steps: tuple[Step, ...], values: FloatArray, min_effect: float
 
     A run of one level looks like a step where a series takes turns, too few or too unclean for a mixture: of
     the BESIDE values before or after, more than LEAST_SHARE are at the other side's level, which is further
-    off than FLIP_SIGMAS.
+    off than FLIP_SIGMAS. A shorter run than BESIDE is a visit where the series comes to its level on both
+    sides of it, too.
     """
     kept, log = list(steps), np.log(np.where(values > 0, values, np.nan))
     while kept:
@@ -101,25 +103,51 @@ def without_flips(steps: tuple[Step, ...], values: FloatArray, min_effect: float
         parts = [part[np.isfinite(part)] for part in (log[a:b] for a, b in pairwise(ends))]
         mixed = [_mixed_sides(a[-BESIDE:], b[:BESIDE]) for a, b in pairwise(parts)]
         worst = int(np.argmax(mixed))
-        if mixed[worst] <= LEAST_SHARE:
+        visits = (i for i in range(len(kept) - 1) if _is_visit(*parts[i : i + 3]))
+        if mixed[worst] > LEAST_SHARE:
+            del kept[worst]
+        elif (visit := next(visits, None)) is not None:
+            del kept[visit : visit + 2]
+        else:
             break
-        del kept[worst]
     if len(kept) == len(steps):
         return steps
     return tuple(step for step in levels_as_measured(kept, values) if abs(step.effect) >= min_effect)
 
 
 def _mixed_sides(before: FloatArray, after: FloatArray) -> float:
-    """The share of values on either side at the other's level, 0 where noise may have put them there."""
+    """The share of values at the other side's level: twice the chance that a value of either side stand the
+    wrong way round (1 less the area under the curve of Mann and Whitney 1947). 0 where noise may have put
+    them there."""
     if not (before.size and after.size):
         return 0.0
+    gap, sigma = _apart(before, after)
+    way = math.copysign(1.0, gap)
+    order = np.sort(way * after)
+    below = sum(np.searchsorted(order, way * before, side).sum() for side in ("left", "right"))
+    return float(below) / (before.size * after.size) if abs(gap) > FLIP_SIGMAS * sigma else 0.0
+
+
+def _apart(before: FloatArray, after: FloatArray) -> tuple[float, float]:
+    """How much higher the second level is, and the sigma of the values that are at their own."""
     low, high = median(before), median(after)
-    gap, rest, share = abs(high - low), [], 0.0
-    for part, own, other in ((before, low, high), (after, high, low)):
-        across = np.abs(part - other) < 0.5 * gap
-        rest.append(part[np.abs(part - own) <= np.abs(part - other)] - own)
-        share = max(share, float(across.mean()))
-    return share if gap > FLIP_SIGMAS * mad_sigma(np.concatenate(rest)) else 0.0
+    parts = ((before, low, high), (after, high, low))
+    rest = [part[np.abs(part - own) <= np.abs(part - other)] - own for part, own, other in parts]
+    return high - low, mad_sigma(np.concatenate(rest))
+
+
+def _is_visit(before: FloatArray, inside: FloatArray, after: FloatArray) -> bool:
+    """Whether a run of one level is one of a series that comes to it before and after, too."""
+    if not 0 < inside.size < BESIDE:
+        return False
+    for part in (before[-BESIDE:], after[:BESIDE]):
+        if not part.size:
+            return False
+        gap, sigma = _apart(part, inside)
+        there = np.count_nonzero(math.copysign(1.0, gap) * (part - median(part)) > 0.5 * abs(gap))
+        if abs(gap) <= FLIP_SIGMAS * sigma or there < LEAST_VISITS:
+            return False
+    return True
 
 
 def _mixed(label: IndexArray) -> bool:

@@ -42,8 +42,9 @@ commits stand by their dates. The rules look at nothing but values:
 * An event *separates* where, in half of its series or more, a value of the {NEXT} before it and one of the
   {NEXT} after it stand on their sides in {APART:.0%} of all pairs (the area under the curve of Mann and
   Whitney 1947). It *holds* where {APART - 0.1:.0%} of the {NEXT} after lie beyond the middle between both
-  levels. *Undone* are regressions and improvements that name the later event which undid them; those events
-  are what *undid one*: the end of a level of few values has the old level before it, so it cannot separate.
+  levels. *Undone* are events that name the commit by which later ones had undone them. *Undid* are those that
+  name the event which they undid: the end of a level of few values has the old level before it, so it
+  cannot separate.
 * A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians
   differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side, and where the {NEXT} on both sides
   separate. It is found where an event has a change of that series there (± {NEAR} commits).
@@ -62,13 +63,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Counted:
-    """One event by the rules; `separates` and `holds` are None where it has too few values around it. `ends`
-    says that it is what undid another."""
+    """One event by the rules; `separates` and `holds` are None where it has too few values around it."""
 
     event: Event
     separates: bool | None
     holds: bool | None
-    ends: bool
 
     @property
     def marked(self) -> bool:
@@ -132,20 +131,14 @@ class Tree:
 
     def counted(self) -> Iterator[Counted]:
         """Every event with what the values say of it."""
-        undone: dict[str, list[Event]] = {}
         for event in self.events:
-            undone.setdefault(event.recovered_by or "", []).append(event)
-        for event in self.events:
-            own = {c.key for c in event.changes}
-            earlier = (e for e in undone.get(event.hi_commit, ()) if e.direction is not event.direction)
-            ends = any(c.key in own for e in earlier for c in e.changes)
             sides = [s for c in event.changes if (s := self.sides(c)) is not None]
             if not sides:
-                yield Counted(event, None, None, ends)
+                yield Counted(event, None, None)
                 continue
             apart = [_auc(before, after) for before, after, _ in sides]
             held = [np.mean(after > middle) >= APART - 0.1 for _, after, middle in sides]
-            yield Counted(event, bool(np.median(apart) >= APART), bool(np.mean(held) >= 0.5), ends)
+            yield Counted(event, bool(np.median(apart) >= APART), bool(np.mean(held) >= 0.5))
 
     def sides(self, change: ChangePoint) -> tuple[np.ndarray, np.ndarray, float] | None:
         """Up to NEXT values before and after a change and the middle of its levels, turned to rise."""
@@ -202,7 +195,7 @@ def _row(name: str, tree: Tree) -> list[object]:
     every = [one for one in tree.counted() if one.separates is not None]
     apart, held = sum(bool(one.separates) for one in every), sum(bool(one.holds) for one in every)
     good = sum(bool(one.separates or one.marked) for one in every)
-    told = sum(bool(one.separates or one.marked or one.ends) for one in every)
+    told = sum(bool(one.separates or one.marked or one.event.undoes) for one in every)
     size = max(len(every), 1)
     shares = (f"{count / size:.0%}" for count in (apart, held, good, told))
     steps = f"{tree.found}/{tree.clean} ({tree.found / max(tree.clean, 1):.1%})"

@@ -64,7 +64,7 @@ def test_the_file_itself():
     assert (parsed.machine, parsed.commit, parsed.environment) == ("box", HASH, "py3.11")
     assert parsed.date == datetime(2025, 2, 28, 12, 29, 21, 250_000, UTC)
     assert parsed.params == (("machine", "box"), ("num_cpu", "4"))
-    assert (parsed.results, parsed.benchmarks, parsed.odd_values) == ((), (), 0)
+    assert (parsed.rows, parsed.results, parsed.odd_values) == ((), (), 0)
 
 
 def test_a_full_row():
@@ -81,9 +81,9 @@ def test_a_full_row():
     assert (first.number, first.ci_lo, first.ci_hi, first.duration_s) == (3, 0.9, 1.1, 11.5)
     assert first.started_at == datetime(2025, 2, 28, 12, 34, 11, 230_000, UTC)
     assert (second.ci_lo, second.ci_hi, second.samples) == (-math.inf, math.inf, (2.0,))
-    assert parsed.benchmarks == (
-        Benchmark("b.time_x", "v", "seconds", "time", ("letter",), (("'a'", "'b'"),), "Words"),
-    )
+    assert [row.benchmark for row in parsed.rows] == [
+        Benchmark("b.time_x", "v", "seconds", "time", ("letter",), (("'a'", "'b'"),), "Words")
+    ]
 
 
 def test_the_last_parameter_varies_fastest():
@@ -109,7 +109,7 @@ def test_parameter_names_need_the_same_count():
 def test_an_undeclared_benchmark_has_asvs_unit_of_its_kind(name, kind):
     parsed = parse({name: [[1.0], [], None]})
     unit = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}.get(kind, "")
-    assert parsed.benchmarks == (Benchmark(name, "", unit, kind),)
+    assert parsed.rows[0].benchmark == Benchmark(name, "", unit, kind)
     assert parsed.results[0].unit == unit
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from store_trees import START, benchmark, commit_hash, put_parsed
+from store_trees import START, benchmark, commit_hash, put_parsed, rows_of
 
 from nbbench.model import Result, SeriesKey, Status
 from nbbench.record.asv_results import ParsedFile
@@ -27,8 +27,7 @@ def put(store, number, values, name=None, started=None):
         commit=commit_hash(number),
         environment="py3.11",
         date=START + timedelta(days=number),
-        benchmarks=(benchmark(),),
-        results=tuple(results),
+        rows=rows_of(results, benchmark()),
     )
     put_parsed(store, parsed, name or f"box/{number}.json")
 

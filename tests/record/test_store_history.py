@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from history_samples import find_changes
-from store_trees import START, benchmark, commit_hash, ledger, put_parsed, source
+from store_trees import START, benchmark, commit_hash, ledger, put_parsed, rows_of, source
 
 from nbbench.errors import StoreError
 from nbbench.history import changes, curves
@@ -35,8 +35,7 @@ def fill(store, series=6):
             commit=commit_hash(number),
             environment=KEY.environment,
             date=START,
-            benchmarks=(benchmark(KEY.benchmark, "1", ["size"]),),
-            results=tuple(results),
+            rows=rows_of(results, benchmark(KEY.benchmark, "1", ["size"])),
         )
         put_parsed(store, parsed, f"box/{number}.json")
     store.place_commits(

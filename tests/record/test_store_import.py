@@ -19,7 +19,7 @@ from store_trees import (
 )
 
 from nbbench.model import Decision, FlagState, Status
-from nbbench.record import importing, refresh
+from nbbench.record import importing, refresh, tree_files
 from nbbench.record.decisions import write_decision
 from nbbench.record.refresh import import_results
 from nbbench.record.side_files import LedgerFile, append_record, ledger_path, telemetry_path, write_ledgers
@@ -68,13 +68,13 @@ def test_everything_is_imported(store, tree):
 def test_nothing_new_is_not_read_again(store, tree, monkeypatch):
     import_results(store, tree)
     before = content(store)
-    monkeypatch.setattr(refresh, "parse_result_file", lambda *_: pytest.fail("parsed again"))
+    monkeypatch.setattr(tree_files, "parse_result_file", lambda *_: pytest.fail("parsed again"))
     for path in tree.glob("box/*.json"):
         os.utime(path, ns=(1, 1))  # the same content at another time
     report = import_results(store, tree)
     assert (report.files_new, report.files_changed, report.files_unchanged) == (0, 0, 10)
     (tree / "benchmarks.json").unlink()
-    monkeypatch.setattr(refresh, "read_bytes", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(tree_files, "read_bytes", lambda path: pytest.fail("read again"))
     assert import_results(store, tree).files_unchanged == 10
     assert content(store) == before
 
@@ -265,15 +265,15 @@ def test_statuses(store, tmp_path):
 
 
 def test_a_value_that_the_database_refuses_costs_one_file(store, tree, monkeypatch):
-    good = refresh.parse_result_file
+    good = tree_files.parse_result_file
 
     def poisoned(data, path, benchmarks, machine):
         parsed = good(data, path, benchmarks, machine)
         if path.name.startswith("00000004"):
-            object.__setattr__(parsed.results[0], "number", 2**70)
+            parsed.rows[0].number[0] = 2**70
         return parsed
 
-    monkeypatch.setattr(refresh, "parse_result_file", poisoned)
+    monkeypatch.setattr(tree_files, "parse_result_file", poisoned)
     report = import_results(store, tree)
     assert [name for name, _ in report.files_bad] == ["box/00000004-py3.11.json"]
     assert (report.files_new, report.results) == (9, 27)
@@ -288,7 +288,7 @@ class Stopped(Exception):
 def test_an_interrupted_import_resumes(store, tree, tmp_path, monkeypatch):
     monkeypatch.setattr(refresh, "_BATCH_FILES", 3)
 
-    parse, calls = refresh.parse_result_file, []
+    parse, calls = tree_files.parse_result_file, []
 
     def stop(*args):
         calls.append(args)
@@ -296,7 +296,7 @@ def test_an_interrupted_import_resumes(store, tree, tmp_path, monkeypatch):
             raise Stopped
         return parse(*args)
 
-    monkeypatch.setattr(refresh, "parse_result_file", stop)
+    monkeypatch.setattr(tree_files, "parse_result_file", stop)
     with pytest.raises(Stopped):
         import_results(store, tree)
     monkeypatch.undo()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from store_trees import START, benchmark, commit, commit_hash, put_parsed, record, source
+from store_trees import START, benchmark, commit, commit_hash, put_parsed, record, rows_of, source
 
 from nbbench.errors import UsageError
 from nbbench.model import Commit, Machine, Result, SeriesKey, Status
@@ -25,8 +25,7 @@ def put(store, number, value=1.0, key=KEY, name=None, started=None, date=None):
         commit=commit_hash(number),
         environment=key.environment,
         date=date or START + timedelta(days=number),
-        benchmarks=(declared,),
-        results=(result,),
+        rows=rows_of([result], declared),
     )
     put_parsed(store, parsed, name or f"{key.machine}/{number}-{key.environment}-{key.label}")
 
@@ -160,7 +159,7 @@ def test_many_series_take_few_queries(store, monkeypatch):
         Result(replace(KEY, params=(("size", str(n)),)), commit_hash(1), Status.OK, float(n))
         for n in range(900)
     ]
-    parsed = ParsedFile("box", commit_hash(1), "py3.11", START, results=tuple(results))
+    parsed = ParsedFile("box", commit_hash(1), "py3.11", START, rows=rows_of(results))
     put_parsed(store, parsed, "box/1.json")
     queries = []
     real = engine.Connection.cursor
@@ -195,7 +194,7 @@ def test_how_a_series_was_sampled(store):
     key, late = KEY, START + timedelta(days=1)
     for name, started, number, samples in (("b", late, 7, (1.0, 2.0)), ("a", START, 5, (1.0,))):
         result = Result(key, commit_hash(1), Status.OK, 1.0, "", samples, number, started_at=started)
-        put_parsed(store, ParsedFile("box", commit_hash(1), "py3.11", START, (), (), (result,)), name)
+        put_parsed(store, ParsedFile("box", commit_hash(1), "py3.11", START, (), rows_of([result])), name)
     put(store, 2)
     put(store, 1, key=replace(key, machine="other"))
     assert store.sampling(key) == {commit_hash(1): {"number": "7", "repeat": "2"}, commit_hash(2): {}}

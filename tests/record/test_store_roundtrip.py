@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_trees import START, commit_hash, ledger, put_parsed, record, source
+from store_trees import START, commit_hash, ledger, put_parsed, record, rows_of, source
 
-from nbbench.model import Benchmark, Result, SeriesKey, Status
+from nbbench.model import Result, SeriesKey, Status
 from nbbench.record.asv_results import ParsedFile
 from nbbench.record.side_files import LedgerFile
 
@@ -65,12 +65,7 @@ def test_results(store, found):
     number = next(numbers)
     commit = commit_hash(number)
     found = [replace(r, commit=commit) for r in found]
-    benchmarks = {
-        (r.key.benchmark, r.key.version): Benchmark(r.key.benchmark, r.key.version, "", "") for r in found
-    }
-    parsed = ParsedFile(
-        "box", commit, "env", START, benchmarks=tuple(benchmarks.values()), results=tuple(found)
-    )
+    parsed = ParsedFile("box", commit, "env", START, rows=rows_of(found))
     done = put_parsed(store, parsed, f"box/{number}.json")
     assert (done.results, done.samples) == (len(found), sum(len(r.samples) for r in found))
     back = {r.key: exact(r) for r in store.results(commit=commit)}
@@ -114,6 +109,6 @@ def test_sample_counts(store, size):
     key = SeriesKey("b.time_x", "1", (), "box", "env")
     samples = tuple(float(i) for i in range(size))
     result = Result(key, "c" * 40, Status.OK, 1.0, samples=samples)
-    parsed = ParsedFile("box", "c" * 40, "env", START, results=(result,))
+    parsed = ParsedFile("box", "c" * 40, "env", START, rows=rows_of([result]))
     assert put_parsed(store, parsed, "box/1.json").samples == size
     assert store.series()[0].points[0].samples == samples

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord
 from nbbench.record import schema
+from nbbench.record.asv_results import ResultRow
 from nbbench.record.importing import ImportReport
 from nbbench.record.schema import SourceFile
 from nbbench.record.shapes import digest_of
@@ -117,6 +119,19 @@ def source(name: str, digest: str = "0" * 64) -> SourceFile:
 
 def benchmark(name="suite.time_run", version="v1", names=("size",)) -> Benchmark:
     return Benchmark(name, version, "seconds", "time", tuple(names), (tuple(SIZES),))
+
+
+def rows_of(results, declared=None) -> tuple[ResultRow, ...]:
+    """Results as the rows of a file, one in each; of the ``declared`` benchmark, where one is given."""
+    made = []
+    for one in results:
+        key = one.key
+        names, values = tuple(n for n, _ in key.params), tuple((value,) for _, value in key.params)
+        plain = Benchmark(key.benchmark, key.version, one.unit, "", names)
+        of = replace(declared or plain, name=key.benchmark, version=key.version, params=values)
+        lists = ([one.status], [one.value], [one.samples], [one.number], [one.ci_lo], [one.ci_hi])
+        made.append(ResultRow(of, key.machine, key.environment, *lists, one.started_at, one.duration_s))
+    return tuple(made)
 
 
 _VOLATILE = {"id", "mtime_ns"}

@@ -12,7 +12,7 @@ nb.views.event = async ([id]) => {
     nb.el("p", { class: "eyebrow" }, nb.code(one.id)),
     nb.el("h1", { class: one.direction === "regression" ? "worse" : one.direction === "improvement" ? "better" : "" }, more.sentence),
     nb.el("p", {}, nb.commitLink(one.hi), " ", one.subject || nb.commit(one.hi).subject, one.hi >= 0 && nb.onWeb(nb.commit(one.hi))),
-    nb.el("p", { class: "note" }, facts, more.recovered >= 0 && [one.direction === "regression" ? " · recovered by " : " · undone by ", nb.commitLink(more.recovered)]),
+    nb.el("p", { class: "note" }, facts, more.recovered >= 0 && [one.direction === "regression" ? " · recovered by " : " · undone by ", nb.commitLink(more.recovered)], more.undoes && [" · undoes ", nb.a(nb.link("event", [more.undoes]), nb.code(more.undoes))]),
     nb.steps(number),
     nb.el("h2", {}, `Why: ${one.cause}`),
     more.evidence.length ? nb.el("ul", {}, more.evidence.filter((text) => !more.lines.some(({ where }) => text.startsWith(where))).map((text) => nb.el("li", {}, text))) : nb.el("p", { class: "note" }, "No evidence is on record."),

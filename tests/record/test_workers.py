@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from nbbench.history import curves as share
-from nbbench.history.curves import MANY_POINTS, MOST_JOBS, share_work, useful_jobs
+from nbbench.record import workers as share
+from nbbench.record.workers import MANY_POINTS, MOST_JOBS, share_work, useful_jobs
 
 
 class Seen:

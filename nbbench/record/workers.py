@@ -1,0 +1,71 @@
+"""Processes that share work: reading many files, judging many series."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
+
+MANY_POINTS = 1_000_000
+"""Below this many points (a few seconds of detection) one process is done before others have started."""
+
+MOST_JOBS = 16
+"""Processes that share work, however many cores there are. Each is a client of the database (PostgreSQL takes
+100 by default) or holds a warm server of several hundred MiB."""
+
+# Items of each process that are under way or done and not yet asked for: answers need memory.
+_AHEAD = 4
+
+
+def share_work(
+    work: Callable[[_Item], _Answer], items: Iterable[_Item], *, jobs: int = 1
+) -> Iterator[_Answer]:
+    """``work`` done on each of ``items``, answers in their order.
+
+    With ``jobs`` > 1 that many processes share the items, a few ahead of what is asked for; ``work`` is sent
+    to each of them once, so it may be large.
+    """
+    if jobs <= 1:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[_Answer]] = deque()
+    # spawned, because the caller may hold threads and database connections that a fork would copy
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_take, initargs=(work,)
+    ) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(_do, item))
+                if len(waiting) > _AHEAD * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+_work: Callable[[Any], Any]
+"""What this process, started by `share_work`, does."""
+
+
+def _take(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+
+
+def _do(item: Any) -> Any:
+    return _work(item)
+
+
+def useful_jobs(size: int, many: int = MANY_POINTS) -> int:
+    """Processes worth starting for work of this size: one where it is less than ``many``, else as many as
+    there are cores to use, MOST_JOBS at most."""
+    if size < many:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return min(cores, MOST_JOBS)
