@@ -271,7 +271,9 @@ class _Judge:
         """The values without those of a disturbed machine, and times without its drift; and whether most of
         the series was measured undisturbed (where not, nothing is left out)."""
         values, beside = one.values, self._beside(one, metric)
-        disturbed = np.array([is_left_out(self._disturbed, one.key, c) for c in one.commits], dtype=np.bool_)
+        disturbed = np.zeros(len(one.commits), dtype=np.bool_)
+        if self._disturbed:
+            disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         if beside.size:
             disturbed |= disturbed_beside(beside, self._at(one))
         sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
