@@ -10,7 +10,7 @@ from nbbench.model import Phase
 from nbbench.workloads import Declared, Scale, Workload
 
 SIZES = [512, 1024, 2048]  # pixels along a side of the detector (AT-PERF-003)
-C_SIZES = [256, 512, 1024]
+C_SIZES = [256, 512, 1024, 2048]
 POINTS = [1, 1000, 100_000]
 DTYPES = ["float32", "float64"]
 KNOB_SIZE = 256

@@ -14,6 +14,12 @@ from nbbench.cli.options import markdown_option, plan_item, plan_option, project
 @click.option("--open", "open_only", is_flag=True, help="Only regressions that ask for a decision.")
 @click.option("--all", "everything", is_flag=True, help="Improvements as well.")
 @click.option("--brief", is_flag=True, help="Only the table, without the evidence of each.")
+@click.option(
+    "--costliest",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the N open regressions whose end would save most time, and how much.",
+)
 @click.option("--fail", is_flag=True, help="Exit 3 when one is open, 4 when nothing could be judged.")
 @markdown_option
 @click.pass_obj
@@ -23,6 +29,7 @@ def regressions(
     open_only: bool,
     everything: bool,
     brief: bool,
+    costliest: int | None,
     fail: bool,
     markdown: str | None,
 ) -> int:
@@ -34,11 +41,12 @@ def regressions(
     exit code is 4.
     """
     from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION
+    from nbbench.history.costs import costs_of
     from nbbench.history.history import every_flag, nothing_judged, up_to_date
     from nbbench.model import EventDirection
     from nbbench.record.projects import own_project
     from nbbench.record.refresh import open_store, result_notes
-    from nbbench.report.events import event_machines, is_open, regressions_blocks
+    from nbbench.report.events import costs_blocks, event_machines, is_open, regressions_blocks
     from nbbench.report.not_judged import plain_not_judged
 
     now = datetime.now(UTC)
@@ -48,7 +56,7 @@ def regressions(
         item = plan_item(app, plan) if store.project == own_project(app.settings) else ""
         flags = every_flag(store, events, item)
         not_judged = store.not_judged()
-        trees = {commit.hash for commit in store.commits() if commit.tree}
+        commits = store.commits()
         for note in result_notes(store):
             app.say(note)
         nothing = nothing_judged(store)
@@ -56,14 +64,19 @@ def regressions(
     # A change of unknown direction is always shown: somebody has to say what it is.
     some = [f for f in flags if everything or f.event.direction is not EventDirection.IMPROVEMENT]
     shown = waiting if open_only else some
-    blocks = regressions_blocks(
-        shown,
-        every=flags,
-        not_judged=not_judged,
-        nothing=nothing,
-        now=now,
-        trees=trees,
-        brief=brief,
+    costs = costs_of(waiting, flags, {commit.hash: place for place, commit in enumerate(commits)})
+    blocks = (
+        costs_blocks(costs, waiting, costliest)
+        if costliest
+        else regressions_blocks(
+            shown,
+            every=flags,
+            not_judged=not_judged,
+            nothing=nothing,
+            now=now,
+            trees={commit.hash for commit in commits if commit.tree},
+            brief=brief,
+        )
     )
     payload = {
         "count": len(shown),
@@ -72,6 +85,7 @@ def regressions(
         "judged": info.get("judged"),
         "changes": info.get("changes"),
         "not_judged": plain_not_judged(not_judged),
+        "costs": costs,
     }
     app.report("regressions", payload, blocks, markdown=markdown, version=3)
     if fail and waiting:

@@ -1,7 +1,5 @@
 """`nbbench view DIR|URL`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +61,7 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
         webbrowser.open(page.resolve().as_uri())
 
 
-def _folder(settings: Settings, out: str | None) -> Path:
+def _folder(settings: "Settings", out: str | None) -> Path:
     """Where the site goes. Raises UsageError for a place that is somebody else's."""
     from nbbench.cli.publish import FILES, PAGE
     from nbbench.errors import UsageError
@@ -80,7 +78,7 @@ def _folder(settings: Settings, out: str | None) -> Path:
     return html
 
 
-def _check_placed(settings: Settings, store: Store) -> None:
+def _check_placed(settings: "Settings", store: "Store") -> None:
     """Raises InconclusiveError where a repository is known, and no commit with results is of its branch."""
     from nbbench.errors import InconclusiveError
     from nbbench.words import plural
@@ -94,7 +92,7 @@ def _check_placed(settings: Settings, store: Store) -> None:
         )
 
 
-def _write(app: App, settings: Settings, store: Store, html: Path) -> None:
+def _write(app: App, settings: "Settings", store: "Store", html: Path) -> None:
     """Write the site, unless the one that is there shows the same."""
     from nbbench import __version__
     from nbbench.cli.publish import FILES, PAGE, write_site

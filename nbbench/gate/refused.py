@@ -1,8 +1,6 @@
 """What the gate does not take for a gain: lines by which a program can tell that it is measured or hide its
 work from the counts, and less work than the counts can vouch for (docs/agents.md)."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import re
@@ -114,7 +112,7 @@ def _suspicions(node: ast.AST, names: dict[str, str]) -> Iterator[str]:
 
 
 def with_refusals(
-    verdicts: Sequence[Verdict], work: ExactWork, *, policy: str, reviewed: bool
+    verdicts: Sequence[Verdict], work: "ExactWork", *, policy: str, reviewed: bool
 ) -> list[Verdict]:
     """The verdicts on exact work without the gains that counts cannot vouch for, and one on suspect lines.
 

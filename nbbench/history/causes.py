@@ -4,8 +4,6 @@ A finder takes the facts of an event and gives its evidence, or None where it ha
 What is exact is asked first, what was recorded beside the measurements next, `_nothing_explains` last.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Series as detection takes them, in the order of the branch: of a database, or in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

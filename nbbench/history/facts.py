@@ -1,8 +1,6 @@
 """What is known of an event when its cause is asked for, and the evidence that several causes share;
 with what each result was measured: processor, torch, Python, threads, asv's sampling."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

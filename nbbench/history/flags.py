@@ -1,7 +1,5 @@
 """Flags: which decisions belong to which event, which event a name means, which step may be taken. No I/O."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Which change points belong together: one commit range, direction, phase and, of exact work, cause."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -101,7 +99,7 @@ class Group:
         self.lo, self.hi = max(self.lo, one.lo), min(self.hi, one.hi)
 
 
-def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]:
+def group_changes(changes: Sequence[ChangePoint], around: "Around") -> list[Group]:
     """Group change points; those of commits that the branch does not know are left out.
 
     Exact work comes first, sharp ranges before wide ones, each workload in the direction of its own cost. A
@@ -137,7 +135,7 @@ def group_changes(changes: Sequence[ChangePoint], around: Around) -> list[Group]
     return groups
 
 
-def place_changes(changes: Sequence[ChangePoint], around: Around) -> list[Placed]:
+def place_changes(changes: Sequence[ChangePoint], around: "Around") -> list[Placed]:
     """The change points with their places, in an order that does not depend on the input's."""
     placed = [_place(change, around) for change in sorted(changes, key=_name)]
     known = [p for p in placed if p.lo >= 0 and p.hi >= 0]
@@ -176,7 +174,7 @@ def _following(placed: Sequence[Placed]) -> list[Placed]:
     return [followed(one) for one in placed]
 
 
-def _place(change: ChangePoint, around: Around) -> Placed:
+def _place(change: ChangePoint, around: "Around") -> Placed:
     lo, hi = around.order.index(change.lo_commit), around.order.index(change.hi_commit)
     runs = workload_of(change.key) or (ledger_families(change.key), change.key.params)
     role, cause = change_role(change), Cause.FAILURE if change.fails else None
@@ -185,7 +183,7 @@ def _place(change: ChangePoint, around: Around) -> Placed:
     return Placed(change, min(lo, hi), hi, role, phase_of(change.key), change.direction, runs, cause)
 
 
-def _decide(bundle: Sequence[Placed], around: Around) -> tuple[EventDirection, Cause]:
+def _decide(bundle: Sequence[Placed], around: "Around") -> tuple[EventDirection, Cause]:
     """Direction and cause of all exact counts of one workload at one place.
 
     The direction is that of the cost, bytes and operations together, as the ledger has it; without a ledger
@@ -261,7 +259,7 @@ def _same_work(group: Group, one: Placed) -> bool:
     return inside or not one.size or group.weight >= _EXPLAINED_SHARE * one.size
 
 
-def _explains(group: Group, one: Placed, around: Around) -> bool:
+def _explains(group: Group, one: Placed, around: "Around") -> bool:
     """Whether a noisy change is of the group's making."""
     if group.direction is not one.direction or group.phase is not one.phase or not group.overlaps(one):
         return False

@@ -2,8 +2,6 @@
 that were never timed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nbbench import metrics

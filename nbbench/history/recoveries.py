@@ -1,7 +1,5 @@
 """Which events later ones undid, wholly or for the most part: those did not last."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Nothing that could not be judged counts as "no regression": it is listed, with the reason.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What the series of a machine share: what none shows by itself, all of them may show together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat

@@ -4,8 +4,6 @@ Dask knows the workers and carries what they are given. What is here cuts shares
 a lost node's share to another, and takes over what comes back, each share once.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time
@@ -82,7 +80,7 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def _spread(settings: Settings, where: str, work: WorkOrder, say: Say, detail: Say) -> Iterator[_Spread]:
+def _spread(settings: Settings, where: str, work: WorkOrder, say: Say, detail: Say) -> "Iterator[_Spread]":
     """A cluster whose first workers have said what they are."""
     with open_cluster(where, settings.state_dir / "slurm") as client:
         spread = _Spread(settings, client, work, say, detail)

@@ -1,7 +1,5 @@
 """Dask's own part: processes here, jobs of Slurm, or a scheduler that runs already."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

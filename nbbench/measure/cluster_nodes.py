@@ -1,7 +1,5 @@
 """Which workers of a cluster may measure: what each node is, and why some are set aside."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 A share is measured in a process of its own, which ends with the worker and as soon as nobody waits for it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform

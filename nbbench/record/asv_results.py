@@ -4,8 +4,6 @@ The file's own parameter values rule; benchmarks.json gives only units, kinds an
 names. Nothing here writes, and nothing here knows the database.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping

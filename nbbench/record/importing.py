@@ -1,7 +1,5 @@
 """Writing what was read from a results tree: each file replaces what it gave before."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,7 +49,7 @@ class ImportReport:
     bad_lines: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def add(self, more: ImportReport) -> None:
+    def add(self, more: "ImportReport") -> None:
         """Count what another report does, too."""
         for name in (one.name for one in dataclasses.fields(self)):
             setattr(self, name, getattr(self, name) + getattr(more, name))

@@ -2,8 +2,6 @@
 gone, a batch at a time.
 """
 
-from __future__ import annotations
-
 import fcntl
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Flagged events in words: their figures, state and order, and the list of them."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -9,6 +7,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from nbbench import units
+from nbbench.history.costs import Cost
 from nbbench.metrics import Better, Role, change_metric, change_role, may_be_a_change_of_unit
 from nbbench.model import Cause, ChangePoint, Event, EventDirection, Flag, FlagState, NotJudged
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
@@ -282,6 +281,26 @@ def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item |
     """What is known of an event, and the commands that show it again where its source is known."""
     commands = reproduce_commands(flag.event) if trees is None or flag.event.hi_commit in trees else ()
     return [*evidence_lines(flag), *(Item(command=command) for command in commands)]
+
+
+def costs_blocks(costs: Sequence[Cost], waiting: Sequence[Flag], most: int) -> list[Block]:
+    """The `most` costliest open regressions: what undoing each by itself would save, where that was timed."""
+    events = {flag.event.id: flag.event for flag in waiting}
+    rows = []
+    for one in costs[:most]:
+        event = events[one.event]
+        now, saved, lo, hi = (units.format_seconds(x) for x in (one.now_s, one.saved_s, one.lo_s, one.hi_s))
+        rows.append(
+            (one.event, event.cause, paying_line(event), one.series.label, now, saved, f"{lo} to {hi}")
+        )
+    head = ("event", "cause", "line", "costs most in", "takes now", "would save", "interval")
+    less = len(waiting) - len(costs)
+    return [
+        Head(f"The {len(rows)} costliest of {plural(len(waiting), 'open regression')}", "bold"),
+        Table(head, rows, right=(4, 5, 6), codes=(0, 3), spare=(2, 1)),
+        "Each saving is of one run, if nothing else is undone. "
+        f"Not timed, or not the code's doing: {plural(less, 'other')}.",
+    ]
 
 
 def paying_line(event: Event) -> str:

@@ -4,8 +4,6 @@ A canary is a fixed program: what moves it is the machine or its other users, ne
 removed only where that is shown to lower the noise of the series.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@
 Method, sources and measured error rates are in docs/statistics.md.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A series is not searched there, so nothing is paid for a search, and the noise i
 work, where no step inflates it.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ The algorithm is ddmin of A. Zeller and R. Hildebrandt, "Simplifying and isolati
 IEEE Transactions on Software Engineering 28(2), 2002. A test that fails there *shows the change* here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise

@@ -2,8 +2,6 @@
 and judged by whether the mixture changed. One flip says nothing of a commit.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import pairwise

@@ -9,8 +9,6 @@ figure of them is an order statistic or a median: one bad sample in ten changes 
 and one-dimensional; NaN and infinities count as missing.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +22,7 @@ MAD_TO_SIGMA = 1.482602218505602
 1993)."""
 
 
-def finite(values: ArrayLike) -> FloatArray:
+def finite(values: ArrayLike) -> "FloatArray":
     """The finite entries of a one-dimensional array, in order; ValueError for any other shape."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
@@ -32,7 +30,7 @@ def finite(values: ArrayLike) -> FloatArray:
     return array[np.isfinite(array)]
 
 
-def median(values: FloatArray) -> float:
+def median(values: "FloatArray") -> float:
     """Median of at least one finite value; several times faster than numpy's on the short arrays met here."""
     middle = values.size // 2
     if values.size % 2:
@@ -41,7 +39,7 @@ def median(values: FloatArray) -> float:
     return float(0.5 * (ordered[middle - 1] + ordered[middle]))
 
 
-def mad_sigma(values: FloatArray) -> float:
+def mad_sigma(values: "FloatArray") -> float:
     """1.4826 times the median absolute deviation from the median: sigma for Gaussian values, 0.0 for fewer
     than two."""
     if values.size < 2:

@@ -7,8 +7,6 @@ symmetric around m its expectation stays 1, and it ever reaches 1 / alpha with p
 (Ville 1939). docs/statistics.md has the argument, its sources and what it costs.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

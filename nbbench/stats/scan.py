@@ -11,8 +11,6 @@ as if ``tests`` independent t-tests with ``freedom`` degrees of freedom had been
 `tests.bench.calibration.null_table` recomputes them.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

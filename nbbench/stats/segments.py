@@ -3,8 +3,6 @@
 A *cut* is the first index of a new level. All indices here count the finite points of the series.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Commits carried to another machine: what measuring them needs of git, and nothing else of the clone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Calling git: no shell, no prompts, none of a repository's programs, errors in one sentence."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

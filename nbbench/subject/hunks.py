@@ -6,8 +6,6 @@ when their syntax trees are equal without docstrings and positions; then the com
 instructions and constants, asserts and annotations included.
 """
 
-from __future__ import annotations
-
 import ast
 import glob
 import hashlib

@@ -5,8 +5,6 @@ scipy's are. So none of the repository's files changes: a pyproject.toml beside 
 pip builds the package, and `results/` at the top of a flat repository would be taken for a second package.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

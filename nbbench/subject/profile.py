@@ -6,8 +6,6 @@ Its fields that are settings (package, branch, plan …) are read by nbbench/con
 left out: any package can be measured without a profile.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath

@@ -5,8 +5,6 @@ points at the clone), so registering is instant, works on clones that lack blobs
 writes into the user's repository.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import shutil

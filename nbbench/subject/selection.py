@@ -1,7 +1,5 @@
 """Which commits to measure, and in which order."""
 
-from __future__ import annotations
-
 import heapq
 import re
 from random import Random

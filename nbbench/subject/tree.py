@@ -1,7 +1,5 @@
 """Extracting one commit's source tree without a checkout; equal trees are extracted once."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -12,6 +12,7 @@ from nbbench.compiled import CompiledGraph, CompiledProgram, CompiledScope, Comp
 from nbbench.gate.calibration import Calibration
 from nbbench.gate.culprit import ComparedCommit, Stopped
 from nbbench.growth import Quantity
+from nbbench.history.costs import Cost
 from nbbench.ledger import ImageChange, Ledger, Roof
 from nbbench.measure.doctor import DoctorCheck, Level
 from nbbench.measure.reference import ReferenceProgram
@@ -142,7 +143,10 @@ class Database(TypedDict):
 
 
 class Regressions(TypedDict):
-    """What became slower or faster. `judged` and `changes` count series and change points."""
+    """What became slower or faster. `judged` and `changes` count series and change points.
+
+    `costs` are of the open regressions whose time was measured, the costliest first.
+    """
 
     count: int
     flags: list[Flag]
@@ -150,6 +154,7 @@ class Regressions(TypedDict):
     judged: int | None
     changes: int | None
     not_judged: list[NotJudged]
+    costs: list[Cost]
 
 
 class FlagMoved(TypedDict):

@@ -45,7 +45,7 @@ class Warm:
     param_names = ["size"]
     version = "1"
     def setup(self, size):
-        torch.set_num_threads(1)
+        torch.set_num_threads(2)
         self.run = build(size).run
     def time_run(self, size):
         self.run()
@@ -199,14 +199,14 @@ def test_it_is_no_win(project, name: str) -> None:
     _gate(project, *CHEATS[name])
 
 
+@pytest.mark.thorough
 def test_a_speed_that_no_machine_has_is_no_win(project) -> None:
-    """The work of the first two calls is counted, and all that are timed do none."""
+    """Work is counted on one thread, and less of it at head; where several threads are, nothing is done."""
     made, clone, base = project
     honest = HONEST.replace("range(1, 9)", "range(1, 501)")
-    kept = "self.calls += 1\n        if self.calls > 2:\n            return self.done\n"
-    kept += "        self.done = self.slow(image)\n        return self.done"
-    before = _commit(clone, base, honest)
-    _commit(clone, before, honest.replace("self.kept = {}", "self.calls = 0").replace(CALL, kept))
+    idle = f"if torch.get_num_threads() > 1:\n            return image\n        {CALL}"
+    before = _commit(clone, base, honest.replace("/ 2", ".clone() / 2"))
+    _commit(clone, before, honest.replace(CALL, idle))
     found = made.told("gate", before, "HEAD", "--bench", "Warm", expect=4)
     [verdict] = [one for one in found["verdicts"] if one["series"].startswith("suite.Warm")]
     assert verdict["outcome"] == "inconclusive"

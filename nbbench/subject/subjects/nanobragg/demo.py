@@ -5,8 +5,6 @@ ground truth. Replaying them gives the same commit hashes on every machine, so r
 anywhere can be compared, and every finding of nbbench has a planted answer to be held against.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile
