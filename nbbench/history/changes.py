@@ -272,7 +272,9 @@ class _Judge:
         """The values without those of a disturbed machine, unless these are half of them, and times without
         its drift."""
         values, beside = one.values, self._beside(one, metric)
-        disturbed = np.array([is_left_out(self._disturbed, one.key, c) for c in one.commits], dtype=np.bool_)
+        disturbed = np.zeros(len(one.commits), dtype=np.bool_)
+        if self._disturbed:
+            disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         if beside.size:
             disturbed |= disturbed_beside(beside, self._at(one))
         if 2 * disturbed.sum() < disturbed.size:

@@ -124,6 +124,8 @@ class Canaries:
         """Seconds (programs, n) beside a series at each of `commits`; NaN where none was timed."""
         import numpy as np
 
+        if not self.levels:
+            return np.full((len(PROGRAMS), len(commits)), np.nan)
         rows = [self.levels.get(place, {}) for place in _places(key, commits)]
         return np.array([[row.get(name, math.nan) for row in rows] for name in PROGRAMS], dtype=np.float64)
 
@@ -131,6 +133,8 @@ class Canaries:
         """When (n,) they were timed; NaN where none was."""
         import numpy as np
 
+        if not self.times:
+            return np.full(len(commits), np.nan)
         return np.array([self.times.get(place, math.nan) for place in _places(key, commits)])
 
 
