@@ -240,7 +240,7 @@ class _Judge:
                 mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
             if mixture is None:
                 steps = self._noisy_steps(one, metric, values)
-                if (levels == levels[:1]).all():
+                if steps and np.ptp(self._levels(one)) == 0 and not self._confirmed(one).any():
                     steps = without_flips(steps, values, self._min_effect)
             elif mixture.change is not None:
                 steps = (mixture.change,)
