@@ -16,12 +16,11 @@ from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
 from nbbench.plan.values import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
+from nbbench.stats.detector import IntArray
 from nbbench.stats.noise import MAD_TO_SIGMA, FloatArray, median
 
 if TYPE_CHECKING:
     from nbbench.report.site import SiteFacts
-
-IntArray = NDArray[np.int64]
 
 _SHARD_POINTS = 8_000  # about 100 kB: a series opens by one small file
 _STATES = {Status.FAILED: 1, Status.SKIPPED: 2}
