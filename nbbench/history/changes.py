@@ -1,9 +1,7 @@
 """From series to change points: detection, commit intervals, false-discovery control."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -19,6 +17,7 @@ from nbbench.history.confirmed import (
     collection_logs,
     measured_alone,
     repeated,
+    settled,
     short_levels,
     without_bursts,
 )
@@ -52,9 +51,6 @@ FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
 # one in eight steps of 5 % at a noise of 2 % and saves no alarm (docs/scorecard.md, tuning half).
 SERIES_ALPHA = 0.05
-# A series of which half was measured on a busy machine shows what the others did: it takes a p-value a
-# hundredth of the usual one to say that code did it.
-DISTURBED_ALPHA = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +152,7 @@ class _Judge:
         self._stored, self._suite, self._repeats = history.stored, current_workloads(), history.repeats
         self._disturbed = disturbed_results(history.records)
         self._canaries = canary_levels(history.records)
+        self._agreed: dict[SeriesKey, Mapping[str, tuple[float, float]]] = {}
         self._siblings = Siblings()
         self._shared = self._speed = Together({}, {})
         self._measured_at = history.measured_at
@@ -169,11 +166,10 @@ class _Judge:
 
         def curves() -> Iterator[Curve]:
             if (stored := history.stored) is not None:
-                yield from (found for part in stored.parts() for _, found in stored.read(part))
-            yield from (curve(self.order, one) for one in history.series)
+                yield from (self._settled(found) for part in stored.parts() for _, found in stored.read(part))
+            yield from (self._settled(curve(self.order, one)) for one in history.series)
 
-        # Of so many series that reading all twice takes seconds, hardly any commit changes nearly all. What
-        # undeclared benchmarks share is the machine's, as they need not run the same code.
+        # Reading many series twice takes seconds. What undeclared benchmarks share is the machine's.
         if history.stored is None or history.stored.points <= MANY_POINTS:
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
@@ -185,32 +181,38 @@ class _Judge:
         at = self._canaries.at(one.key, one.commits)
         return np.where(np.isfinite(at), at, measured_at(one, self._measured_at))
 
-    def _undisturbed_logs(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
+    def _undisturbed_logs(self, one: Curve) -> NDArray[np.float64] | None:
         metric = metric_of(one.key, one.unit, one.kind, self._declared)
         if metric.exact or metric.role is not Role.TIME or not one.values.size:
             return None
-        values, _ = self._undisturbed(one, metric)
-        return one, np.log(np.where(values > 0, values, np.nan)), self._at(one)
+        values = self._undisturbed(one, metric)
+        return np.log(np.where(values > 0, values, np.nan))
 
     def _collections(self, one: Curve) -> tuple[Curve, NDArray[np.float64], NDArray[np.float64]] | None:
-        """The same for each of the collections (k, n) of a series that the suite declares."""
-        found = None if ledger_families(one.key) == UNDECLARED else self._undisturbed_logs(one)
-        if found is None:
+        """Of a series that the suite declares the undisturbed logs of its collections (k, n), and when."""
+        logs = None if ledger_families(one.key) == UNDECLARED else self._undisturbed_logs(one)
+        if logs is None:
             return None
-        _, logs, at = found
-        if not (again := self._repeats.get(one.key)):
-            return one, logs[None], at
-        rows = collection_logs(one.commits, one.values, again)
-        return one, rows + logs - np.log(np.where(one.values > 0, one.values, np.nan)), at
+        if again := self._agreed.get(one.key):
+            rows = collection_logs(one.commits, one.values, again)
+            logs = rows + logs - np.log(np.where(one.values > 0, one.values, np.nan))
+        return one, np.atleast_2d(logs), self._at(one)
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
-        at = self._canaries.at(one.key, one.commits)
-        found = self._undisturbed_logs(one) if np.isfinite(at).any() else None
-        if found is None:
+        key, commits = one.key, tuple(one.commits)
+        at = self._canaries.at(key, commits)
+        logs = self._undisturbed_logs(one) if np.isfinite(at).any() else None
+        if logs is None:
             return None
-        return MeasuredBeside(
-            one.key, tuple(one.commits), found[1], self._canaries.beside(one.key, one.commits), at
-        )
+        return MeasuredBeside(key, commits, logs, self._canaries.beside(key, commits), at)
+
+    def _settled(self, one: Curve) -> Curve:
+        """The series by the faster collection of those of its results on which two disagree."""
+        again = self._repeats.get(one.key)
+        if again is None or metric_of(one.key, one.unit, one.kind, self._declared).role is not Role.TIME:
+            return one
+        values, self._agreed[one.key] = settled(one.commits, one.values, again)
+        return replace(one, values=values)
 
     def part(self, part: range) -> list[_Judged]:
         """Read some curves of the database and judge them, in whichever process this is."""
@@ -219,6 +221,7 @@ class _Judge:
 
     def one(self, place: int, one: Curve) -> _Judged:
         """Judge one curve."""
+        one = self._settled(one)
         metric = metric_of(one.key, one.unit, one.kind, self._declared)
         ledger = one.key.benchmark.startswith(LEDGER_SERIES)
         if metric.exact and not ledger and _figure(one.key) in self._counted:
@@ -229,13 +232,13 @@ class _Judge:
         if metric.exact:
             steps = exact_steps(one.values, rel_tol=1e-9)
         elif tested:
-            values, sound = self._undisturbed(one, metric)
+            values = self._undisturbed(one, metric)
             levels = self._work.levels(one)
             if (levels == levels[:1]).all():  # no work of its own changed anywhere
                 mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
             if mixture is None:
-                steps = self._noisy_steps(one, metric, values, sound)
-                if (levels == levels[:1]).all():
+                steps = self._noisy_steps(one, metric, values)
+                if steps and np.ptp(self._levels(one)) == 0 and not self._confirmed(one).any():
                     steps = without_flips(steps, values, self._min_effect)
             elif mixture.change is not None:
                 steps = (mixture.change,)
@@ -243,17 +246,13 @@ class _Judge:
         stand = standing(self.order, one, metric, steps, mixture, self._min_effect)
         return _Judged(place, found, tested, stand)
 
-    def _noisy_steps(
-        self, one: Curve, metric: Metric, values: NDArray[np.float64], sound: bool
-    ) -> tuple[Step, ...]:
+    def _noisy_steps(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> tuple[Step, ...]:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
         floored = np.maximum(values, metric.least_change) if metric.least_change else values
         confirmed = self._confirmed(one)
-        alpha = series_alpha(SERIES_ALPHA * (1.0 if sound else DISTURBED_ALPHA), floored.size)
         # exact work knows where its levels end; the rest is searched for
-        asked = {"alpha": alpha, "min_effect": self._min_effect}
-        levels = self._levels(one)
-        known, factors = known_steps(floored, levels, **asked)
+        asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
+        known, factors = known_steps(floored, self._levels(one), **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:
             places = {step.index for step in known}
@@ -267,17 +266,18 @@ class _Judge:
         steps = without_bursts(steps, np.isfinite(floored), told)
         return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
-    def _undisturbed(self, one: Curve, metric: Metric) -> tuple[NDArray[np.float64], bool]:
-        """The values without those of a disturbed machine, and times without its drift; and whether most of
-        the series was measured undisturbed (where not, nothing is left out)."""
+    def _undisturbed(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
+        """The values without those of a disturbed machine, unless these are half of them, and times without
+        its drift."""
         values, beside = one.values, self._beside(one, metric)
-        disturbed = np.array([is_left_out(self._disturbed, one.key, c) for c in one.commits], dtype=np.bool_)
+        disturbed = np.zeros(len(one.commits), dtype=np.bool_)
+        if self._disturbed:
+            disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         if beside.size:
             disturbed |= disturbed_beside(beside, self._at(one))
-        sound = bool(2 * disturbed.sum() < max(disturbed.size, 1))
-        if sound:
+        if 2 * disturbed.sum() < disturbed.size:
             values = np.where(disturbed, np.nan, values)
-        return (remove_drift(values, beside)[0] if beside.size else values), sound
+        return remove_drift(values, beside)[0] if beside.size else values
 
     def _beside(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
         """What tells how slow the machine was at each result of a time, (programs, n): its canaries, and what
@@ -286,8 +286,7 @@ class _Judge:
         rows = [] if speed is None else [speed]
         if self._canaries.levels:
             rows += [*self._canaries.beside(one.key, one.commits)]
-        timed = metric.role is Role.TIME
-        return np.array([row for row in rows if timed and np.isfinite(row).any()])
+        return np.array([row for row in rows if metric.role is Role.TIME and np.isfinite(row).any()])
 
     def _levels(self, one: Curve) -> NDArray[np.int64]:
         """Numbers (n,) of the levels of a series' work; where no work is on record, of what the series of the
@@ -302,7 +301,7 @@ class _Judge:
         collection does, or the series beside quiet canaries where no work is known, as `detect_steps` takes
         them."""
         confirmed = short_levels(self._levels(one))
-        if again := self._repeats.get(one.key):
+        if again := self._agreed.get(one.key):
             repeats = repeated(one.commits, one.values, again)
             confirmed = np.where((confirmed == 0) & repeats, ALONE, confirmed)
         shared = self._siblings.confirm(one.key, one.commits) & ~self._work.known(one)

@@ -2,8 +2,6 @@
 with what is on record around its commits: ledgers, telemetry, the setup.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +14,7 @@ from nbbench.history.facts import Facts, SetupChange, setup_changes
 from nbbench.history.grouping import Group, group_changes, module_of
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.history.recoveries import with_recoveries
-from nbbench.history.telemetry import disturbed_results, machine_jump, rested_on
+from nbbench.history.telemetry import disturbed_collections, machine_jump, rested_on
 from nbbench.host import IMPORT_WORKLOAD, HostMetric
 from nbbench.ledger import Ledger
 from nbbench.metrics import Role, change_metric, change_role, phase_of
@@ -45,7 +43,7 @@ class Around:
         self.commits = self.order.commits
         self._ledgers: Mapping[str, Mapping[str, Ledger]] = history.ledgers
         self._records = _by_commit(history.records)
-        self._left_out = disturbed_results(history.records)
+        self._left_out = disturbed_collections(history.records)
         self._setups = history.setups
         self._tolerance = history.tolerance
         self._host, self._scaled = history.host, history.scaled

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,11 +73,10 @@ def standing(
     None for what is never judged: the machine's own and derived figures."""
     if metric.role in (Role.MACHINE, Role.DERIVED):
         return None
-    places = [order.index(commit) for commit in one.commits]
+    places = list(map(order.index, one.commits))
     known = np.isfinite(one.values)
     found = one.values[known]
-    usable = [place for place, value in zip(places, known.tolist(), strict=True) if value]
-    failed = [place for place, value in zip(places, known.tolist(), strict=True) if not value]
+    usable, failed = list(compress(places, known)), list(compress(places, ~known))
     skipped = sorted(order.index(commit) for commit in one.skipped)
     every, ran = [*places, *skipped], max(usable, default=-1)
     told: Told | None = None

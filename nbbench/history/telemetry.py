@@ -4,8 +4,6 @@ Canaries are fixed programs of ours, timed beside each benchmark in its own proc
 what moves them is the machine or its other users, never the subject.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,6 +26,9 @@ PROGRAMS = ("frames_s", "arithmetic_s")
 ResultPlace = tuple[str, str, str, str]
 """A result: commit, machine, environment, benchmark."""
 
+Collected = tuple[ResultPlace, str]
+"""One collection of a result: its mark, as a result may be collected again."""
+
 Disturbed = frozenset[ResultPlace]
 """Results whose processes were kept waiting: they are left out of detection."""
 
@@ -45,24 +46,45 @@ def result_place(record: ProcessRecord) -> ResultPlace:
     return record.commit, record.machine, record.environment, record.benchmark
 
 
-def disturbed_results(records: Iterable[ProcessRecord]) -> Disturbed:
-    """Results whose typical process waited longer than `disturbance.WAITED_SHARE` of its time, or after which
-    the GPU was throttled in most processes.
+def disturbed_collections(records: Iterable[ProcessRecord]) -> frozenset[Collected]:
+    """Collections of a result whose typical process waited longer than `disturbance.WAITED_SHARE` of its
+    time, or after which the GPU was throttled in most processes.
 
     Processes without a run-queue delay (other systems than Linux) say nothing.
     """
-    return frozenset(
-        place
-        for place, ones in by_result(records).items()
-        if typical_kept_waiting(filter(None, map(disturbance_of, ones)))
-        or 2 * sum(map(_throttled, ones)) > len(ones)
-    )
+    return frozenset(name for name, ones in _by_collection(records).items() if _was_disturbed(ones))
 
 
-def rested_on(records: Sequence[ProcessRecord], disturbed: Disturbed) -> Disturbance:
-    """How busy the machine was for the results that levels rest on: without those that are left out, unless
-    these are half or more."""
-    kept = [record for record in records if result_place(record) not in disturbed]
+def disturbed_results(records: Iterable[ProcessRecord]) -> Disturbed:
+    """Results of which every collection was disturbed, as `disturbed_collections` has it."""
+    found = _by_collection(records)
+    return frozenset(place for place, _ in found) - {
+        place for (place, _), ones in found.items() if not _was_disturbed(ones)
+    }
+
+
+def _by_collection(records: Iterable[ProcessRecord]) -> dict[Collected, list[ProcessRecord]]:
+    found: dict[Collected, list[ProcessRecord]] = defaultdict(list)
+    for record in records:
+        if record.kind == "run":
+            found[collected(record)].append(record)
+    return found
+
+
+def collected(record: ProcessRecord) -> Collected:
+    """The collection that a process took part in."""
+    return result_place(record), str(dict(record.extra).get("collection"))
+
+
+def _was_disturbed(ones: Sequence[ProcessRecord]) -> bool:
+    waited = typical_kept_waiting(filter(None, map(disturbance_of, ones)))
+    return waited or 2 * sum(map(_throttled, ones)) > len(ones)
+
+
+def rested_on(records: Sequence[ProcessRecord], disturbed: Collection[Collected]) -> Disturbance:
+    """How busy the machine was for the results that levels rest on: without the collections that are left
+    out, unless these are half or more."""
+    kept = [record for record in records if collected(record) not in disturbed]
     return mean_disturbance(kept if 2 * len(kept) > len(records) else records)
 
 
@@ -96,17 +118,21 @@ class Canaries:
     levels: Mapping[ResultPlace, Mapping[str, float]]
     times: Mapping[ResultPlace, float]
 
-    def beside(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
+    def beside(self, key: SeriesKey, commits: Sequence[str]) -> "NDArray[np.float64]":
         """Seconds (programs, n) beside a series at each of `commits`; NaN where none was timed."""
         import numpy as np
 
+        if not self.levels:
+            return np.full((len(PROGRAMS), len(commits)), np.nan)
         rows = [self.levels.get(place, {}) for place in _places(key, commits)]
         return np.array([[row.get(name, math.nan) for row in rows] for name in PROGRAMS], dtype=np.float64)
 
-    def at(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
+    def at(self, key: SeriesKey, commits: Sequence[str]) -> "NDArray[np.float64]":
         """When (n,) they were timed; NaN where none was."""
         import numpy as np
 
+        if not self.times:
+            return np.full(len(commits), np.nan)
         return np.array([self.times.get(place, math.nan) for place in _places(key, commits)])
 
 

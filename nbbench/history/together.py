@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +24,8 @@ MeasuredAt = Mapping[tuple[str, str, str], float]
 def measured_at(one: Curve, files: MeasuredAt) -> _Floats:
     """When each commit (n,) of a series was measured, by its result file; NaN where that is not known."""
     key = one.key
-    return np.array([files.get((commit, key.machine, key.environment), np.nan) for commit in one.commits])
+    places = zip(one.commits, repeat(key.machine), repeat(key.environment), strict=False)
+    return np.array(list(map(files.get, places, repeat(np.nan))), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The curves of the branch: what each workload costs along the commits, phase by phase."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nbbench import units
@@ -14,6 +14,7 @@ KINDS = ("time", "tensor work", "host work", "peak memory", "time ratio", "fusio
 """What is shown of a workload, by what a user waits for."""
 _START_UP = (Phase.IMPORT, Phase.CONSTRUCT, Phase.FIRST)
 _MOST_FIGURES = 60_000  # some 400 kB; another project's thousands of series have a view of their own
+_MOST_KEPT = 10 * _MOST_FIGURES  # until then what is not shown is not looked for
 _FOLDED = 24
 
 
@@ -22,6 +23,8 @@ class BranchCurves:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+        self._longest: dict[tuple[str, str, str, str], int] = {}
+        self._figures = 0
 
     def add(self, key: SeriesKey, metric: Metric, number: int, made: Mapping[str, Any]) -> None:
         """Take over a series of the index, by its row's number and its points there."""
@@ -30,9 +33,9 @@ class BranchCurves:
         workload = workload_of(key) or ("start-up" if metric.phase in _START_UP else key.label)
         machine = "" if metric.exact else key.machine
         name = workload, kind, str(metric.phase), machine
-        better = self._found.get(name)
-        if better is not None and len(better["at"]) >= len(made["at"]):
+        if self._longest.get(name, 0) >= len(made["at"]):
             return
+        self._longest[name] = len(made["at"])
         lower = None if metric.better in (Better.UNKNOWN, Better.NEITHER) else metric.better is Better.LOWER
         about = {"workload": workload, "kind": kind, "phase": metric.phase, "machine": machine}
         if metric.role is Role.DERIVED and workload != key.label:  # of what to what, its benchmark tells
@@ -45,22 +48,33 @@ class BranchCurves:
             **{part: made[part] for part in ("at", "e", "v", "s", "ev", "lo", "hi", "n") if part in made},
         }
 
+        self._figures += _size(self._found[name])
+        if self._figures > _MOST_KEPT:
+            self._found, self._figures = dict(self._first()), 0
+
+    def _first(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Those that changed before others, each by what a user waits for, as many as are shown."""
+        figures = 0
+        for name, one in sorted(self._found.items(), key=lambda item: (not item[1]["ev"], _rank(item[1]))):
+            figures += _size(one)
+            if figures > _MOST_FIGURES and figures > _size(one):
+                break
+            yield name, one
+
     def shown(self) -> list[dict[str, Any]]:
         """The curves by what a user waits for, with their points; of too many those that changed."""
-        kept: list[dict[str, Any]] = []
-        figures = 0
-        for one in sorted(self._found.values(), key=lambda one: (not one["ev"], _rank(one))):
-            figures += len(one["at"]) * (4 if "n" in one else 1)
-            if figures > _MOST_FIGURES and kept:
-                break
-            kept.append(one)
-        return sorted(kept, key=_rank)
+        return sorted((one for _, one in self._first()), key=_rank)
 
     def document(self) -> dict[str, Any]:
         """What is shown; lists of commits stand once."""
         lines: dict[tuple[int, ...], int] = {}
         curves = [one | {"at": lines.setdefault(tuple(one["at"]), len(lines))} for one in self.shown()]
         return {"at": list(lines), "curves": curves}
+
+
+def _size(one: Mapping[str, Any]) -> int:
+    """How many figures a curve has."""
+    return len(one["at"]) * (4 if "n" in one else 1)
 
 
 def _kind(metric: Metric) -> str:

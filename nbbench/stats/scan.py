@@ -54,41 +54,56 @@ def window_lengths(n: int) -> NDArray[np.int64]:
     return np.array(lengths, dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """What a scan of n points compares: the window before each position and the one from it on, as numbers
+    (pairs,) of their lengths; where one would leave the series (pairs, n + 1); and which pairs reach across a
+    position that is up to ``before`` behind or ``after`` ahead of theirs."""
+
+    lengths: NDArray[np.int64]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    leaves: NDArray[np.bool_]
+    before: int
+    after: int
+    across: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=16)
+def _pairs(n: int) -> _Pairs:
+    lengths = window_lengths(n)
+    one, two = lengths[:, None], lengths[None, :]
+    first, second = np.nonzero((two * LOPSIDED >= one) & (two <= np.minimum(one * LOPSIDED, n - one)))
+    left, right = lengths[first][:, None], lengths[second][:, None]
+    place = np.arange(n + 1)
+    before, after = int(right.max()) - 1, int(left.max()) - 1
+    distance = np.arange(-before, after + 1)
+    across = (distance > -right) & (distance < left)
+    return _Pairs(lengths, first, second, (place < left) | (place > n - right), before, after, across)
+
+
 def scan(values: FloatArray, noise: Noise) -> Scan:
     """All contrasts of a spike-free series of n >= 2 MIN_SEGMENT points.
 
     The contrast is (mean right - mean left)^2 / (s^2 v): v is its variance under AR(1) noise of unit variance
     and s^2 the larger of the noise of the series and the variance inside the two windows.
     """
-    n = values.size
-    lengths = window_lengths(n)
-    size = lengths.astype(np.float64)[:, None]
-    mean, spread = _windows(values - median(values), lengths)
-    mean_after, spread_after = _starting(mean, lengths), _starting(spread, lengths)
-    left, right, rows = [], [], []
-    for i, length in enumerate(lengths.tolist()):
-        partners = np.flatnonzero(
-            (lengths * LOPSIDED >= length) & (lengths <= min(length * LOPSIDED, n - length))
-        )
-        if partners.size == 0:
-            continue
-        near = slice(partners[0], partners[-1] + 1)
-        r = size[near]
-        contrast = mean_after[near] - mean[i]
-        inside = (spread_after[near] + spread[i]) / (length + r - 2.0)
-        variance = np.maximum(inside, noise.sigma**2) * contrast_variance(
-            np.full_like(r, length), r, noise.rho
-        )
-        contrast *= contrast
-        contrast /= variance
-        rows.append(contrast.astype(np.float32))
-        left.append(np.full(partners.size, length))
-        right.append(lengths[near])
-    found = Scan(np.concatenate(left), np.concatenate(right), np.concatenate(rows))
-    place = np.arange(n + 1)
-    leaves = (place < found.left[:, None]) | (place > n - found.right[:, None])
-    np.copyto(found.squared, 0.0, where=leaves)
-    return found
+    pairs = _pairs(values.size)
+    left, right = pairs.lengths[pairs.first], pairs.lengths[pairs.second]
+    mean, spread = _windows(values - median(values), pairs.lengths)
+    contrast = _starting(mean, pairs.lengths)[pairs.second]
+    contrast -= mean[pairs.first]
+    variance = _starting(spread, pairs.lengths)[pairs.second]
+    variance += spread[pairs.first]
+    one, two = left.astype(np.float64), right.astype(np.float64)
+    variance /= (one + two - 2.0)[:, None]
+    np.maximum(variance, noise.sigma**2, out=variance)
+    variance *= contrast_variance(one, two, noise.rho)[:, None]
+    contrast *= contrast
+    contrast /= variance
+    squared = contrast.astype(np.float32)
+    np.copyto(squared, 0.0, where=pairs.leaves)
+    return Scan(left, right, squared)
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
@@ -122,9 +137,8 @@ def pick(found: Scan, limit: float) -> list[int]:
     """
     squared = found.squared
     n = squared.shape[1] - 1
-    before, after = int(found.right.max()) - 1, int(found.left.max()) - 1
-    distance = np.arange(-before, after + 1)
-    across = (distance > -found.right[:, None]) & (distance < found.left[:, None])
+    pairs = _pairs(n)
+    before, after = pairs.before, pairs.after
     chosen: list[int] = []
     while True:
         row, position = divmod(int(squared.argmax()), n + 1)
@@ -132,7 +146,7 @@ def pick(found: Scan, limit: float) -> list[int]:
             return sorted(chosen)
         chosen.append(position)
         first, last = max(position - before, 0), min(position + after, n)
-        struck = across[:, first - position + before : last - position + before + 1]
+        struck = pairs.across[:, first - position + before : last - position + before + 1]
         np.copyto(squared[:, first : last + 1], 0.0, where=struck)
 
 

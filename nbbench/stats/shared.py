@@ -5,15 +5,13 @@ moment, so at its ends it meets a part of the series; what a commit does, it doe
 That a burst begins and ends between two commits has a chance of one in the number of series squared.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import HALF_WINDOW, MIN_SEGMENT, difference_sigma, mad_sigma, median, running_median
+from nbbench.stats.noise import MIN_SEGMENT, difference_sigma, mad_sigma, median, running_median
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -24,6 +22,15 @@ LEAST_SERIES = 5
 
 EXCEPT = 6
 """One series in so many need not follow: it runs other code, or was disturbed."""
+
+LEAST_AGAIN = 3
+"""Series that must jump, and half of those measured, where a level was measured on OCCASIONS or more that lie
+apart in time: bursts would have begun and ended beside the same commits each time."""
+
+OCCASIONS = 2
+TURNS = {1: 1, OCCASIONS: 3}
+"""How many turns of measuring before and after a commit say, in their median, what the machine was like: one
+of several may have met a short level of its own, but a lone commit has nothing else to show."""
 
 JUMP_SIGMAS = 1.5
 """A series jumps where two neighbours differ by so many sigmas of what such two differ by."""
@@ -44,10 +51,8 @@ class SharedJumps:
 
     def __init__(self, size: int) -> None:
         self._jumps, self._total = _Counts(size), np.zeros(size)
-        self._since, self._until = (
-            _Counts(size),
-            _Counts(size),
-        )  # the values that were measured before and after
+        # what was measured before and after, by the occasions on which a level was measured
+        self._beside = {n: (_Counts(size), _Counts(size)) for n in TURNS}
         self._at = np.full(size, np.nan)
 
     def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
@@ -68,13 +73,12 @@ class SharedJumps:
         self._jumps.add(places, np.where(agreed, jumps, 0.0 * jumps))
         self._total[places] += np.nan_to_num(np.clip(jumps, -MOST_SIGMAS, MOST_SIGMAS))
         apart = np.full(log_values.size, np.nan)
-        apart[known] = (present - running_median(present, HALF_WINDOW)) / unit
+        apart[known] = (present - running_median(present, SHORT - 1)) / unit
         order = np.argsort(at, kind="stable")[: int(np.isfinite(at).sum())]
-        for counts, turns, others in (
-            (self._since, order[1:], order[:-1]),
-            (self._until, order[:-1], order[1:]),
-        ):
-            counts.add(places[turns], apart[turns] - apart[others])
+        for occasions, turns in TURNS.items() if order.size else ():
+            since, until = self._beside[occasions]
+            since.add(places[order[1:]], apart[order[1:]] - _just_before(apart[order], turns))
+            until.add(places[order[:-1]], apart[order[:-1]] - _just_before(apart[order[::-1]], turns)[::-1])
         self._at[places] = np.fmin(self._at[places], at)
 
     def levels(self) -> IntArray:
@@ -84,38 +88,60 @@ class SharedJumps:
         if measured.size >= SHORT:
             mean = self._total[measured] / self._jumps.known[measured]
             certain = np.abs(mean) >= CERTAIN_SIGMAS * mad_sigma(mean)
-            side = np.where(certain, self._jumps.shared(measured), 0)
-            found[measured[self._kept(measured, side)]] = 1
+            once, again = (np.where(certain, self._jumps.shared(measured, n), 0) for n in (1, OCCASIONS))
+            found[measured[self._kept(measured, once, again)]] = 1
         return np.cumsum(found)
 
-    def _kept(self, measured: IntArray, side: IntArray) -> list[int]:
-        """Which of the ``measured`` places (m,) begin a level, of those at which most series jump to the
-        ``side`` (m,): not the ends of short ones of which one end is not shared, or is not in time."""
-        cuts = np.flatnonzero(side).tolist()
-        edges = [-1, *cuts, measured.size]
+    def _kept(self, measured: IntArray, once: IntArray, again: IntArray) -> list[int]:
+        """Which of the ``measured`` places (m,) begin a level, of those at which most series jump to one side
+        (m,): not the ends of short ones of which one end is not shared, or is not in time. Where half of the
+        series jump, `again`, those of short ones that were measured on OCCASIONS."""
+        cuts, loose = (np.flatnonzero(side).tolist() for side in (once, again))
+        several = {
+            end
+            for i, first in enumerate(loose)
+            for last in loose[i + 1 : i + SHORT]
+            if 1 < last - first < SHORT and again[first] == -again[last]
+            if self._in_time(measured, first, last, int(again[first]), OCCASIONS)
+            for end in (first, last)
+        }
         dropped: set[int] = set()
-        for first, last in pairwise(edges):
+        for first, last in pairwise([-1, *cuts, measured.size]):
             whole = first >= 0 and last < measured.size
             if last - first < SHORT and not (
-                whole and self._in_time(measured, first, last, int(side[first]))
+                whole and self._in_time(measured, first, last, int(once[first]), 1)
             ):
                 dropped |= {first, last}
-        return [cut for cut in cuts if cut not in dropped]
+        return sorted({*cuts} - dropped | several)
 
-    def _in_time(self, measured: IntArray, first: int, last: int, side: int) -> bool:
+    def _in_time(self, measured: IntArray, first: int, last: int, side: int, occasions: int) -> bool:
         """Whether the level also stands out, to its ``side``, of what was measured right before and after
-        each of its commits, where those are not its neighbours on the branch."""
+        each of its commits, where those are not its neighbours on the branch; and whether they were measured
+        on so many ``occasions`` that lie apart in time."""
         at = self._at[measured]
         if not np.isfinite(at).any():
-            return True
+            return occasions == 1
         turns = np.argsort(at, kind="stable")
         turn = np.argsort(turns)
+        if np.count_nonzero(np.diff(np.sort(turn[first:last])) > 1) + 1 < occasions:
+            return False
         for place in range(first, last):
-            for counts, other in ((self._since, turn[place] - 1), (self._until, turn[place] + 1)):
+            sides = turn[place] - 1, turn[place] + 1
+            for counts, other in zip(self._beside[occasions], sides, strict=True):
                 beside = 0 <= other < turns.size and first - 1 <= turns[other] <= last
-                if not beside and counts.shared(measured[[place]])[0] != side:
+                if not beside and counts.shared(measured[[place]], occasions)[0] != side:
                     return False
         return True
+
+
+def _just_before(apart: FloatArray, turns: int) -> FloatArray:
+    """Medians (n - 1,) of the values before each but the first of ``apart`` (n,), of so many ``turns``."""
+    if turns == 1:
+        return apart[:-1]
+    padded = np.concatenate((np.full(turns - 1, np.nan), apart[:-1]))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, turns)
+    known = np.where(np.isfinite(windows).any(axis=1)[:, None], windows, 0.0)
+    return np.where(np.isfinite(windows).any(axis=1), np.nanmedian(known, axis=1), np.nan)
 
 
 REACH = 3
@@ -178,9 +204,11 @@ class _Counts:
         self._up[places] += jumps >= JUMP_SIGMAS
         self._down[places] += jumps <= -JUMP_SIGMAS
 
-    def shared(self, places: IntArray) -> IntArray:
-        """To which side most series jump at the ``places`` (m,): 1, -1, or 0 where they do not agree."""
+    def shared(self, places: IntArray, occasions: int) -> IntArray:
+        """To which side most series jump at the ``places`` (m,), half of them where that is asked on several
+        ``occasions``: 1, -1, or 0 where they do not agree."""
         known = self.known[places]
-        least = np.where(known >= LEAST_SERIES, known - known // EXCEPT, known + 1)
+        most = np.where(known >= LEAST_SERIES, known - known // EXCEPT, known + 1)
+        least = most if occasions == 1 else np.maximum((known + 1) // 2, LEAST_AGAIN)
         side: IntArray = np.where(self._up[places] >= least, 1, 0) - (self._down[places] >= least)
         return side

@@ -46,8 +46,8 @@ def borrow_objects(git_dir: Path, repositories: Iterable[Path]) -> None:
     for repository in repositories:
         where = ["rev-parse", "--path-format=absolute", "--git-path", "objects"]
         with contextlib.suppress(SubjectError, NotADirectoryError):
-            if (line := f"{git_text(repository, where)}\n") not in known:
-                known += line
+            if (line := git_text(repository, where)) not in known.split("\n"):
+                known += f"{line}\n"
     if known != before:
         others.write_text(known, encoding="utf-8")
 
@@ -100,12 +100,11 @@ def _contents(git_dir: Path, names: Sequence[str]) -> list[tuple[bytes, bytes]]:
     found, at = [], 0
     for _ in names:
         line, at = out[at : (end := out.index(b"\n", at))], end + 1
-        if line.endswith(b" missing"):
+        if match := re.fullmatch(rb"[0-9a-f]+ (\w+) (\d+)", line):  # else: missing, or a submodule
+            found.append((match[1], out[at : at + int(match[2])]))
+            at += int(match[2]) + 1
+        else:
             found.append((b"", b""))
-            continue
-        _, kind, size = line.split()
-        found.append((kind, out[at : at + int(size)]))
-        at += int(size) + 1
     return found
 
 

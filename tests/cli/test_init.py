@@ -9,6 +9,7 @@ import pytest
 
 from nbbench.cli import app
 from nbbench.record import atomic
+from tests.samples.pinned_pair import pinned_pair
 from tests.torture.tiny import git
 
 
@@ -103,3 +104,28 @@ def test_a_folder_in_a_repository_elsewhere_is_enough(
     monkeypatch.chdir(tmp_path)
     assert init(repository / "speed") == 0
     assert "PROJECT: speed #" in (repository / ".github" / "workflows" / "nbbench.yml").read_text()
+
+
+def test_submodules_that_can_be_measured_are_those_in_the_work_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not one that is not checked out, that has an odd name, or that a link leads out of the repository."""
+    pair = pinned_pair(tmp_path)
+    places = ["vendor/lens", "vendor/away", 'vendor/o"dd', "vendor/linked"]
+    for place in places:
+        git(pair.focus, "update-index", "--add", "--cacheinfo", f"160000,{pair.slow},{place}")
+    git(pair.focus, "commit", "--quiet", "--message", "submodules")
+    (pair.focus / "src" / "focus" / "blur.py").write_text("")
+    git(pair.focus, "add", "src")
+    git(pair.focus, "commit", "--quiet", "--message", "source")
+    for place in ("vendor/lens", 'vendor/o"dd'):
+        git(tmp_path, "clone", "--quiet", str(pair.lens), str(pair.focus / place))
+    (pair.focus / "vendor" / "linked").symlink_to(pair.lens)
+    monkeypatch.chdir(pair.focus)
+    before = listing(pair.focus)
+    assert init("--dependency", "vendor/away") == init("--dependency", "vendor/linked") == 2
+    assert "there are: vendor/lens\n" in capsys.readouterr().err and listing(pair.focus) == before
+    assert init() == 0
+    told = capsys.readouterr().out
+    assert "beside    vendor/lens has a package: --dependency vendor/lens" in told
+    assert told.count("beside ") == 1

@@ -36,6 +36,18 @@ def test_a_result_is_disturbed_when_its_typical_process_waited():
     }  # fmt: skip
 
 
+def test_of_several_collections_one_that_did_not_wait_is_enough():
+    def marked(commit, delay_s, mark):
+        waited = record(commit, delay_s)
+        return replace(waited, extra=(*waited.extra, ("collection", mark)))
+
+    records = [
+        marked("a", 0.5, "1"), marked("a", 0.0, "2"), marked("b", 0.5, "1"), marked("b", 0.5, "2"),
+        marked("c", 0.5, "1"), replace(marked("c", 0.5, "2"), kind="setup_cache"),
+    ]  # fmt: skip
+    assert {place[0] for place in disturbed_results(records)} == {"b", "c"}
+
+
 def test_a_gpu_that_is_too_hot_disturbs_a_result():
     def watched(commit, *after):
         states = [["idle"], list(after)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from history_samples import TIME, branch, find_changes, history, noisy, numbers, series, steps
 
-from nbbench.history.confirmed import repeated, repeats_of
+from nbbench.history.confirmed import repeated, repeats_of, settled
 from nbbench.history.telemetry import collected_again
 from nbbench.model import Point, ProcessRecord, Series
 
@@ -68,3 +68,15 @@ def test_what_was_collected_once_is_never_confirmed():
     assert repeated([], np.zeros(0), elsewhere).shape == (0,)
     told = repeated(commits, measured, {branch(40)[20].hash: (1.6, 1.6)})
     np.testing.assert_array_equal(np.flatnonzero(told), [20])
+
+
+def test_where_two_collections_disagree_the_faster_one_counts():
+    quiet = noisy(steps(40, 1.0), 0.01, seed=2)
+    busy = [1.6 * value if 10 <= i < 18 else value for i, value in enumerate(quiet)]
+    one = series(TIME, [0.5 * (a + b) for a, b in zip(quiet, busy, strict=True)])
+    again = dict(zip((c.hash for c in branch(40)), zip(busy, quiet, strict=True), strict=True))
+    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 19]
+    assert find_changes(history(one, repeats={one.key: again})) == []
+    values, agreed = settled([c.hash for c in branch(40)], np.array(busy), again)
+    assert values == pytest.approx(quiet)
+    assert len(agreed) == 32

@@ -63,6 +63,17 @@ def test_in_a_drawn_order_what_was_measured_next_tells():
     assert ends(values, turns) == []
 
 
+def test_half_of_the_series_tell_where_the_level_was_measured_at_several_times():
+    turns = np.random.default_rng(4).permutation(N)
+    values = quiet()
+    values[:5, AT : AT + 2] += 0.4
+    assert ends(values, turns) == [AT, AT + 2]
+    assert ends(values) == []  # in a row one burst is enough
+    values = quiet()
+    values[:5, AT] += 0.4
+    assert ends(values, turns) == []
+
+
 def test_the_newest_values_wait_for_their_end_and_wandering_of_all_is_no_level():
     values = quiet()
     values[:, -2:] += 0.3

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nbbench.cli import app
 from nbbench.config import Settings, load_settings
 from nbbench.errors import ConfigError, SubjectError
 from nbbench.record.branch import order_key
@@ -242,6 +243,23 @@ def test_a_work_tree_has_the_pin_of_its_file(pair: Pair) -> None:
     assert "dependencies/lens/lib/lens/kernel.py" not in files(subject, work_tree_commit(subject).tree)
 
 
+def test_odd_names_and_what_is_no_file(pair: Pair) -> None:
+    path = pair.focus / "third party" / "lëns"
+    path.mkdir(parents=True)
+    (pair.focus / "needs.txt").mkdir()
+    (pair.focus / "needs.txt" / "file").write_text(LOST)
+    git(pair.focus, "update-index", "--add", "--cacheinfo", f"160000,{pair.slow},third party/lëns")
+    made = pair.commit(roll=1)
+    subject = registered(pair, 'path = "./third party/lëns/"')
+    assert "third party/lëns/lib/lens/kernel.py" in "".join(
+        git(subject.git_dir, "-c", "core.quotePath=false", "ls-tree", "-r", describe(subject, made).tree)
+    )
+    subject = registered(pair, 'pin = "third party/lëns"')
+    assert commit_pins(subject.git_dir, subject.dependencies[0], [made]) == {}
+    subject = registered(pair, PIN)
+    assert commit_pins(subject.git_dir, subject.dependencies[0], [made]) == {}
+
+
 @pytest.mark.parametrize(
     ("form", "said"),
     [
@@ -260,6 +278,19 @@ def test_a_work_tree_has_the_pin_of_its_file(pair: Pair) -> None:
 def test_a_place_that_is_none_is_refused(pair: Pair, form: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         dependencies(project(pair, form))
+
+
+def test_a_url_is_cloned_where_a_subject_is_registered(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for pin in (pair.plain, LOST):
+        pair.commit(needs=requirement(pin), roll=1)
+    root = project(pair, PIN).root
+    path = root / "pyproject.toml"
+    path.write_text(path.read_text().replace("../lens", f"file://{pair.lens}"))
+    assert app.run(["subject", "use", str(pair.focus), "--root", str(root)]) == 0
+    told = capsys.readouterr().out
+    assert "in dependencies/lens/lib: 2 commits pin 2, of which 1 cannot be had" in told
 
 
 def test_a_transport_that_runs_programs_is_refused(pair: Pair, tmp_path: Path) -> None:

@@ -137,8 +137,8 @@ def _records(
         if beside is not None:
             pairs = zip(PROGRAMS, beside[:, i].tolist(), strict=True)
             extra["canary"] = {program: [seconds, seconds] for program, seconds in pairs}
-        for delay in [None] if waited is None else waited[:, i].tolist():
-            told = extra if delay is None else {**extra, "run_delay_s": float(delay)}
+        for mark, delay in enumerate([None] if waited is None else waited[:, i].tolist()):
+            told = extra if delay is None else {**extra, "run_delay_s": float(delay), "collection": str(mark)}
             yield ProcessRecord(
                 commit=commits[i].hash,
                 environment="py",

@@ -11,6 +11,7 @@ neither right nor wrong; a commit with equal work is no event, whatever its time
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -198,7 +199,12 @@ def _events(series: int, position: np.ndarray, others: list[str]) -> tuple[list[
     work_at = {int(p): w for p, w in zip(stored["work_position"], stored["work"][:, series], strict=True)}
     level = work_levels([_work(work_at.get(place)) for place in position.tolist()])
     times = [_by_position(other, series, position) for other in others]
-    logs = np.log(np.array(times))
+    return _by_size(np.log(np.array(times)), level)
+
+
+def _by_size(logs: np.ndarray, level: np.ndarray) -> tuple[list[int], list[int]]:
+    """Places at which a level of equal work, of those numbered `level` (n,), begins with an event, and with
+    an open change, by the `logs` (recordings, n) of times."""
     longest = logs[:, level == np.argmax(np.bincount(level))]
     noise = 1.4826 * float(np.nanmedian(np.abs(longest - np.nanmedian(longest))))
     changes, open_places = [], []
@@ -265,7 +271,8 @@ def committed() -> list[Truth]:
         samples = entry[11] if len(entry) > 11 else [None] * len(pairs)
         for pair, median, taken in zip(pairs, entry[0], samples, strict=True):
             done = _ledgers(commit.tree).get(f"bandwidth-{pair[0]}-{pair[1]}")
-            if median is not None and done is not None and not done.error:
+            # what was skipped is NaN
+            if median is not None and math.isfinite(median) and done is not None and not done.error:
                 found.setdefault(pair, []).append(_Row(commit, float(median), tuple(taken or ()), done))
     kept = [sorted(rows, key=lambda row: row.commit.position) for rows in found.values() if len(rows) >= 20]
     every = {row.commit.hash: row.commit for rows in kept for row in rows}
@@ -284,20 +291,16 @@ class _Row(NamedTuple):
 
 
 def _from_rows(rows: list[_Row], line: list[Commit]) -> Truth:
-    """Truth of one committed series along the ``line`` of all measured commits: equal work is one level,
-    whose time is the median over its commits."""
-    values = np.array([row.value for row in rows])
+    """Truth of one committed series along the ``line`` of all measured commits, by its own values."""
     level = work_levels([Work(bytes=row.done.bytes_per_pixel, operations=row.done.ops) for row in rows])
-    medians = [np.median(np.log(values[level == k])) for k in range(level.max() + 1)]
-    effects = np.abs(np.diff(medians))
+    changes, open_places = _by_size(np.log([[row.value for row in rows]]), level)
     known = {row.commit.hash: row for row in rows}
     index = [i for i, commit in enumerate(line) if commit.hash in known]
-    places = [index[int(np.argmax(level == k))] for k in range(1, level.max() + 1)]
     along = [known.get(commit.hash) for commit in line]
     return Truth(
         np.array([np.nan if row is None else row.value for row in along]),
-        tuple(p for p, e in zip(places, effects, strict=True) if e >= LEAST),
-        tuple(p for p, e in zip(places, effects, strict=True) if OPEN <= e < LEAST),
+        tuple(index[place] for place in changes),
+        tuple(index[place] for place in open_places),
         tuple(() if row is None else row.samples for row in along),
         ledgers=tuple(None if row is None else row.done for row in along),
         commits=tuple(line),
