@@ -147,10 +147,6 @@ def ledger_count(name: str, unit: str) -> tuple[str, _Figure]:
 LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
     "track_bytes_per_pixel": ("B/pixel", lambda one: one.bytes_per_pixel),
     "track_operations": ("operations", lambda one: float(one.ops)),
-    "track_fusion_headroom": (
-        "× fused",
-        lambda one: one.bytes / one.fused_bytes if one.fused_bytes else None,
-    ),
     "track_upcast_bytes": ("B/pixel", lambda one: one.upcast_bytes / one.pixels),
     "track_peak_live_bytes": ("B (exact)", lambda one: float(one.peak_live_bytes)),
     "track_mapped_bytes": ledger_count("track_mapped_bytes", "B (mapped)"),

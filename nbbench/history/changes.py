@@ -1,7 +1,5 @@
 """From series to change points: detection, commit intervals, false-discovery control."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType

@@ -10,8 +10,6 @@ all, or the machine did. Where the canaries beside the results say that the mach
 Without canaries levels are confirmed by how they begin and end (`together`).
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -277,7 +275,7 @@ class Siblings:
     _counts: dict[_Group, Counter[tuple[str, int]]] = field(default_factory=lambda: defaultdict(Counter))
 
     @classmethod
-    def of(cls, series: Iterable[MeasuredBeside]) -> Siblings:
+    def of(cls, series: Iterable[MeasuredBeside]) -> "Siblings":
         """What the given series show together."""
         found = cls()
         for one in series:

@@ -2,8 +2,6 @@
 with what is on record around its commits: ledgers, telemetry, the setup.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence

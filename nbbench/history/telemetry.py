@@ -4,8 +4,6 @@ Canaries are fixed programs of ours, timed beside each benchmark in its own proc
 what moves them is the machine or its other users, never the subject.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -120,7 +118,7 @@ class Canaries:
     levels: Mapping[ResultPlace, Mapping[str, float]]
     times: Mapping[ResultPlace, float]
 
-    def beside(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
+    def beside(self, key: SeriesKey, commits: Sequence[str]) -> "NDArray[np.float64]":
         """Seconds (programs, n) beside a series at each of `commits`; NaN where none was timed."""
         import numpy as np
 
@@ -129,7 +127,7 @@ class Canaries:
         rows = [self.levels.get(place, {}) for place in _places(key, commits)]
         return np.array([[row.get(name, math.nan) for row in rows] for name in PROGRAMS], dtype=np.float64)
 
-    def at(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.float64]:
+    def at(self, key: SeriesKey, commits: Sequence[str]) -> "NDArray[np.float64]":
         """When (n,) they were timed; NaN where none was."""
         import numpy as np
 

@@ -5,8 +5,6 @@ moment, so at its ends it meets a part of the series; what a commit does, it doe
 That a burst begins and ends between two commits has a chance of one in the number of series squared.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 
