@@ -52,9 +52,13 @@ def open_cluster(where: str, logs: Path) -> Iterator[Any]:
             elif kind == "slurm":
                 place = stack.enter_context(_slurm(logs))
                 _submit(place, int(number or _JOBS))
-            yield stack.enter_context(distributed.Client(place, timeout=_ANSWER_S))
-        except OSError as error:
-            raise HostError(f"no scheduler of Dask answers at {where} ({error})") from error
+            client = stack.enter_context(distributed.Client(place, timeout=_ANSWER_S))
+        except (OSError, RuntimeError) as error:  # TLS that is asked for and lacks its files, for instance
+            first: BaseException = error
+            while first.__cause__:
+                first = first.__cause__
+            raise HostError(f"no scheduler of Dask answers at {where} ({clean(str(first))})") from error
+        yield client
 
 
 def _slurm(logs: Path) -> Any:

@@ -150,3 +150,10 @@ def test_an_interrupt_ends_all_and_a_repeat_finishes(project, hashes, place):
 def test_what_is_no_cluster(project, where, words):
     refused = project.run("nbbench", "run", "--dask", where, expect=2)
     assert words in refused.stderr and "Traceback" not in refused.stderr
+
+
+@pytest.mark.thorough
+def test_encryption_without_certificates_is_no_internal_error(project):
+    asked = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    refused = project.run("nbbench", "run", "--dask", "local:1", expect=2, **asked)
+    assert "no scheduler of Dask answers at local:1 (" in refused.stderr and "Traceback" not in refused.stderr

@@ -77,6 +77,7 @@ def test_a_modules_name_is_no_other_part_of_an_id_and_decisions_find_it(name):
 def test_an_improvement_that_did_not_last_says_by_what_it_was_undone():
     gain, loss = found(step("io.Csv.time_read", -0.3, 5, 5), step("io.Csv.time_read", 0.3, 8, 8))
     assert (gain.recovered_by, loss.recovered_by) == (loss.hi_commit, None)
+    assert (gain.undoes, loss.undoes) == (None, gain.id)
 
 
 def test_several_later_events_may_undo_one():
@@ -86,6 +87,7 @@ def test_several_later_events_may_undo_one():
         *(step(name, -0.3, 7 + i, 7 + i) for i, name in enumerate(names[:2])),
     )
     assert first.recovered_by == later[1].hi_commit
+    assert [event.undoes for event in later] == [None, first.id]  # with the second half of it is undone
 
 
 def test_what_all_undeclared_series_share_at_one_commit_is_the_machines():

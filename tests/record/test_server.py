@@ -262,7 +262,7 @@ def test_roles(roles, project, ask):
         # No criterion of the plan was measured, and of the two commits no work is on record.
         expected = {"plan": 4, "explain": 4}.get(command[0], 0)
         assert done.exit_code == expected, (command, done.stderr)
-        assert "internal error" not in done.stderr and "can only be read" in done.stderr
+        assert "internal error" not in done.stderr and done.stderr.count("can only be read") == 1
         assert command[0] != "regressions" or done.stdout == as_writer.stdout
     assert "00000007-slower" in as_writer.stdout
     for command in (["import"], ["flag", "00000007-slower", "confirmed", "-m", "x"], ["db", "rebuild"]):

@@ -281,6 +281,16 @@ def test_a_value_that_the_database_refuses_costs_one_file(store, tree, monkeypat
     assert import_results(store, tree).results == 3
 
 
+def test_processes_that_read_ahead_give_the_same(store, tree, tmp_path, monkeypatch):
+    (tree / "box" / "00000003-py3.11.json").write_text("{")
+    whole = fresh(f"sqlite:///{tmp_path / 'other.sqlite'}", tree)
+    monkeypatch.setattr(refresh, "_MANY_BYTES", 1)
+    monkeypatch.setattr("nbbench.record.workers.useful_jobs", lambda size, many: 2)
+    report = import_results(store, tree)
+    assert (report.files_new, [name for name, _ in report.files_bad]) == (9, ["box/00000003-py3.11.json"])
+    assert content(store) == whole
+
+
 class Stopped(Exception):
     """The import is interrupted."""
 

@@ -146,6 +146,32 @@ def test_a_step_that_both_sides_share_is_a_flip(before: list[int], after: list[i
     assert bool(without_flips(tuple(step), values)) is kept
 
 
+@pytest.mark.parametrize(
+    ("around", "inside", "kept"),
+    [
+        ([0] * 30, 8, True),
+        (([0] * 7 + [1]) * 4, 8, False),
+        ([0] * 29 + [1], 8, True),  # one spike on a side
+        (([0] * 7 + [1]) * 4, 40, True),  # it stays
+    ],
+    ids=["burst", "visit", "spike", "stay"],
+)
+def test_a_run_at_a_level_to_which_the_series_comes_anyway_is_a_visit(around, inside, kept):
+    values = levels(np.array([*around, *[1] * inside, *around]))
+    begins, ends = len(around), len(around) + inside
+    clean = detect_steps(levels(np.array([0] * begins + [1] * inside + [0] * begins)), alpha=0.05)
+    assert [step.index for step in clean] == [begins, ends]
+    assert [step.index for step in without_flips(clean, values)] == ([begins, ends] if kept else [])
+
+
+def test_a_step_down_from_a_loud_level_is_a_step():
+    """Values of the loud side are nearer to the quiet one than to their own median, but none is at it."""
+    loud = np.tile([1.5, 1.6, 2.2, 3.0, 2.9, 2.4], 5)
+    values = np.concatenate((loud, np.random.default_rng(3).normal(1.2, 0.01, 30)))
+    step = detect_steps(levels(np.repeat([0, 1], 30)), alpha=0.05)
+    assert without_flips(step, values) == step
+
+
 @given(st.integers(0, 50), st.floats(0.2, 1.5))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_a_small_step_in_noise_is_no_flip(seed: int, sigmas: float):
