@@ -15,12 +15,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
 from nbbench.history.curves import Curve, StoredCurves
+from nbbench.history.history import RULES
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.metrics import Role, metric_of
 from nbbench.model import ChangePoint, Event
@@ -227,7 +229,8 @@ def main() -> None:
     heads += ["or undone", "or undid", "clean steps"]
     table = tabulate(events, heads, tablefmt="pipe")
     cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
-    load = f"Load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    when = f"{datetime.now(UTC):%Y-%m-%d}, rules {RULES}"
+    load = f"{when}: load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
     page = f"{HEAD}{table}\n\n## What it takes\n\n{load}\n\n{cost}\n"
     print(page, file=asked.out.open("w", encoding="utf-8") if asked.out else sys.stdout, end="")
 
