@@ -25,7 +25,7 @@ from .workloads import DTYPES
 FOUR = 4
 POINTS = 10_000_000  # AT-PERF-004: arguments of sincg
 VECTORS = 1_000_000  # AT-PERF-004: pairs of vectors
-LARGE_BYTES = 8 * 2**30  # a run of 4096² takes 5 GiB on the branch's newest commit
+LARGE_BYTES = 8 * 2**30  # four times the 1.1 GiB of 2048², with room for what else runs
 PROCESSES = 10  # of the reproducibility study of PERF-PYTORCH-004
 THREE_LAYERS = {"detector_thick_um": 200.0, "detector_thicksteps": 3}  # AT-PERF-006
 TRICLINIC = dict(zip(("cell_a", "cell_b", "cell_c"), (70.0, 80.0, 90.0), strict=True)) | {
