@@ -106,9 +106,14 @@ def _restore(now: Any, before: Any, name: str) -> None:
         name
     ) != now.benchmark_version.get(name):
         return
-    params = before.get_result_params(name)
+    params = now.get_result_params(name)
     old = before.get_result_value(name, params)
-    holes = [j for j, value in enumerate(now.get_result_value(name, params)) if value is None]
+    appends = NbbenchEnvironment.appends  # what is skipped now does not undo what was measured
+    holes = [
+        j
+        for j, value in enumerate(now.get_result_value(name, params))
+        if value is None or (appends and util.is_na(value))
+    ]
     for kind in ("value", "stats", "samples"):
         merged = list(getattr(now, f"get_result_{kind}")(name, params))
         kept = getattr(before, f"get_result_{kind}")(name, params)
@@ -139,9 +144,10 @@ def _append_tracked_figures() -> None:
 
 def _let_earlier_count(before: Any, benchmark: dict[str, Any]) -> None:
     """The first figures of a tracked benchmark, which asv keeps without samples, as a sample each."""
-    name, params = benchmark["name"], benchmark["params"]
+    name = benchmark["name"]
     if name not in before.get_all_result_keys():
         return
+    params = before.get_result_params(name)  # perhaps fewer than now
     values, samples = before.get_result_value(name, params), before.get_result_samples(name, params)
     before._samples[name] = [
         kept or (None if util.is_na(value) else [value]) for kept, value in zip(samples, values, strict=True)

@@ -61,3 +61,18 @@ def test_a_tracked_figure_that_is_measured_again_joins_the_earlier_ones(
     params = [["1", "2"]]
     assert kept.get_result_value("c.track_ratio", params)[0] == value
     assert kept.get_result_samples("c.track_ratio", params) == [samples, None]
+
+
+def test_what_is_skipped_now_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that a ratio needs may be gone, and a parameter may be new."""
+    monkeypatch.setattr(results.Results, "add_result", results.Results.add_result)
+    monkeypatch.setattr(NbbenchEnvironment, "appends", True)
+    asv_hooks._append_tracked_figures()
+    before, now = tracked("ratio", 0.9, 0.7), tracked("ratio", 0.9, 0.7)
+    more = {"name": "c.track_ratio", "type": "track", "unit": "ratio", "version": "1"}
+    skipped = BenchmarkResult([float("nan")] * 2 + [0.5], [None] * 3, [None] * 3, 0, "", None)
+    params = [["1", "2", "4"]]
+    now.add_result(more | {"params": params}, skipped, append_samples=True, record_samples=True)
+    asv_hooks._restore(now, before, "c.track_ratio")
+    assert now.get_result_value("c.track_ratio", params)[::2] == pytest.approx([0.8, 0.5])
+    assert now.get_result_samples("c.track_ratio", params) == [[0.9, 0.7], None, [0.5]]
