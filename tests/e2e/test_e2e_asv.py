@@ -106,8 +106,8 @@ class TestCommands:
         words = [WORDS.get(word, word) for word in command.split()]
         if words[1] == "find":
             words[2] = "HEAD~2..HEAD"
-        if words[1] == "gh-pages":
-            request.getfixturevalue("repository")
+        if words[1] in ("gh-pages", "show"):
+            request.getfixturevalue({"gh-pages": "repository", "show": "measured"}[words[1]])
         before = set(project.results())
         done = project.run(*words, *MORE.get(words[1], ()), expect=code)
         printed = done.stdout + done.stderr
