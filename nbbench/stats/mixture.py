@@ -43,6 +43,9 @@ FLIP_SIGMAS = 4.0
 BESIDE = 30
 """Values on either side of a step that must show it."""
 
+SHOWN_SIGMAS = 1.6449
+"""What the values beside a step must say of it by their ranks: one in twenty by chance, before the choice."""
+
 LEAST_VISITS = 3
 """Of these values on either side of a run, at its level: the series comes there by itself."""
 
@@ -104,8 +107,12 @@ def without_flips(steps: tuple[Step, ...], values: FloatArray, min_effect: float
         mixed = [_mixed_sides(a[-BESIDE:], b[:BESIDE]) for a, b in pairwise(parts)]
         worst = int(np.argmax(mixed))
         visits = (i for i in range(len(kept) - 1) if _is_visit(*parts[i : i + 3]))
+        shown = [_shown(a, b) for a, b in pairwise(parts)]
+        least = int(np.argmin(shown))
         if mixed[worst] > LEAST_SHARE:
             del kept[worst]
+        elif shown[least] < SHOWN_SIGMAS:
+            del kept[least]
         elif (visit := next(visits, None)) is not None:
             del kept[visit : visit + 2]
         else:
@@ -126,6 +133,18 @@ def _mixed_sides(before: FloatArray, after: FloatArray) -> float:
     order = np.sort(way * after)
     below = sum(np.searchsorted(order, way * before, side).sum() for side in ("left", "right"))
     return float(below) / (before.size * after.size) if abs(gap) > FLIP_SIGMAS * sigma else 0.0
+
+
+def _shown(before: FloatArray, after: FloatArray) -> float:
+    """In standard errors, how surely the values beside a step between two levels lie as the levels do, by
+    ranks (Mann and Whitney 1947): long levels may differ by a drift while nothing happened at the place."""
+    if not (before.size and after.size):
+        return math.inf
+    way = math.copysign(1.0, median(after) - median(before))
+    before, after = way * before[-BESIDE:], np.sort(way * after[:BESIDE])
+    below = sum(np.searchsorted(after, before, side).sum() for side in ("left", "right"))
+    size = before.size * after.size
+    return (0.5 - 0.5 * float(below) / size) * math.sqrt(12.0 * size / (before.size + after.size + 1))
 
 
 def _apart(before: FloatArray, after: FloatArray) -> tuple[float, float]:
