@@ -1,11 +1,12 @@
 """The wall-clock history of the real branch, judged by what the ledger says.
 
-The branch was measured three times commit after commit, and three times in the order of `nbbench run`. A
-commit is an event of a series when its exact work differs from that of the commit before (by the product's
-own rule, `nbbench.history.confirmed`) and its time differs by at least 10 %. How much the time differs is
-read from the *other* recordings, over all commits of equal work, so that the noise of a series cannot make
-its own truth. Changes between OPEN and 10 %, or so near to it that the other recordings cannot tell, are
-neither right nor wrong; a commit with equal work is no event, whatever its time.
+The branch was measured three times commit after commit, and three times in the order of `nbbench run`; a
+third part of the data (HELD_OUT) was recorded for one look at it when the detector was done. A commit is an
+event of a series when its exact work differs from that of the commit before (by the product's own rule,
+`nbbench.history.confirmed`) and its time differs by at least 10 %. How much the time differs is read from the
+*other* recordings, over all commits of equal work, so that the noise of a series cannot make its own truth.
+Changes between OPEN and 10 %, or so near to it that the other recordings cannot tell, are neither right nor
+wrong; a commit with equal work is no event, whatever its time.
 """
 
 from __future__ import annotations
@@ -45,16 +46,22 @@ OPEN = np.log(1.05)
 RECORDINGS = ("branch1", "branch2", "branch3")
 """Commit after commit; they tell the size of every event."""
 
-DRAWN = ("branch4", "branch5", "branch6")
-"""In the order in which `nbbench run` takes the commits, with its canaries beside every value."""
+HELD_OUT = 2
+"""The part of the data on which nothing was tuned and at which nobody looked before the table was made."""
+
+PARTS = (("branch1",), ("branch2", "branch3"), ("branch7", "branch10"))
+DRAWN_PARTS = (("branch4",), ("branch5", "branch6"), ("branch8", "branch9"))
+"""Recordings of each part; the drawn ones in the order in which `nbbench run` takes the commits, with its
+canaries beside every value."""
 
 
-def branch(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
-    """One series a benchmark: the first recording for tuning (0), the later ones for the table (1)."""
-    recordings = DRAWN if drawn else RECORDINGS
+def branch(
+    half: int, *, drawn: bool = False, bursts: bool = False, names: tuple[str, ...] = ()
+) -> list[Truth]:
+    """One series a benchmark of the part ``half`` of the data, or of the recordings ``names``."""
     rng = np.random.default_rng([4, half])
     found = []
-    for name in recordings[:1] if half == 0 else recordings[1:]:
+    for name in names or (DRAWN_PARTS if drawn else PARTS)[half]:
         together = []
         for series in range(_values(name).shape[1]):
             truth = _truth(name, series)
@@ -74,11 +81,11 @@ def _siblings(together: list[Truth]) -> list[Truth]:
 def twice(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
     """The branch measured twice, by the mean of both logs; each confirms the other's short levels.
 
-    The table has the second and third recording; nothing was tuned on pairs, and the tuning half has none.
+    Nothing was tuned on pairs, and the tuning half has none.
     """
     if half == 0:
         return []
-    names = (DRAWN if drawn else RECORDINGS)[1:]
+    names = (DRAWN_PARTS if drawn else PARTS)[half]
     rng = np.random.default_rng([5, half])
     found = []
     for series in range(_values(names[0]).shape[1]):
@@ -156,6 +163,7 @@ def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
     commits = tuple(_branch_commits()[int(place)] for place in position)
     work = list(SERIES)[series].replace("bandwidth-256", "bandwidth-512")
     known = np.isfinite(values)
+    drawn = f"{name}_beside" in stored
     first = {i: next((j for j in range(i, values.size) if known[j]), i) for i in (*changes, *open_places)}
     return Truth(
         values,
@@ -163,15 +171,16 @@ def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
         tuple(sorted({first[i] for i in open_places})),
         ledgers=tuple(_ledgers(commit.tree).get(work) for commit in commits),
         commits=commits,
-        contended=waited(name, series) if name in DRAWN else recorded_contended(name),
-        canary=stored[f"{name}_beside"][:, series].T if name in DRAWN else None,
-        at=stored[f"{name}_at"] if name in DRAWN else None,
+        contended=waited(name, series) if drawn else recorded_contended(name),
+        canary=stored[f"{name}_beside"][:, series].T if drawn else None,
+        at=stored[f"{name}_at"] if drawn else None,
     )
 
 
 def _values(name: str) -> np.ndarray:
     """Times of a recording of the branch, (commits, series)."""
-    return load()[f"{name}_values"] if name in DRAWN else value(load()[f"{name}_times"])
+    stored = load()
+    return stored[f"{name}_values"] if f"{name}_values" in stored else value(stored[f"{name}_times"])
 
 
 @cache
