@@ -32,7 +32,7 @@ from nbbench.history.standing import (
     standing,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
-from nbbench.history.together import MeasuredAt, Together, measured_at, shared_levels, shared_speed
+from nbbench.history.together import FileTimes, MeasuredAt, Together, shared_levels, shared_speed
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
@@ -155,7 +155,7 @@ class _Judge:
         self._agreed: dict[SeriesKey, Mapping[str, tuple[float, float]]] = {}
         self._siblings = Siblings()
         self._shared = self._speed = Together({}, {})
-        self._measured_at = history.measured_at
+        self._measured_at = FileTimes(history.measured_at, self.order)
         self._work = WorkHistory(history.ledgers, self.order, history.tolerance)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
         ledgers = (one.key for one in history.series if one.key.benchmark.startswith(LEDGER_SERIES))
@@ -179,7 +179,7 @@ class _Judge:
     def _at(self, one: Curve) -> NDArray[np.float64]:
         """When each commit (n,) of a series was measured, by telemetry or by its result file."""
         at = self._canaries.at(one.key, one.commits)
-        return np.where(np.isfinite(at), at, measured_at(one, self._measured_at))
+        return np.where(np.isfinite(at), at, self._measured_at.of(one))
 
     def _undisturbed_logs(self, one: Curve) -> NDArray[np.float64] | None:
         metric = metric_of(one.key, one.unit, one.kind, self._declared)
@@ -243,7 +243,7 @@ class _Judge:
             elif mixture.change is not None:
                 steps = (mixture.change,)
         found = [_change_point(self.order, one, step, metric) for step in steps]
-        stand = standing(self.order, one, metric, steps, mixture, self._min_effect)
+        stand = standing(one, metric, steps, mixture, self._min_effect)
         return _Judged(place, found, tested, stand)
 
     def _noisy_steps(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> tuple[Step, ...]:
@@ -259,11 +259,11 @@ class _Judge:
             both = sorted((*known, *(s for s in steps if s.index not in places)), key=lambda s: s.index)
             steps = levels_as_measured(tuple(both), floored)
             steps = tuple(step for step in steps if abs(step.effect) >= self._min_effect)
-        told = (confirmed != 0) | self._work.moves(one)
-        at = self._at(one)
-        if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
-            told |= measured_alone(at)
-        steps = without_bursts(steps, np.isfinite(floored), told)
+        if len(steps) > 1:  # a burst has two
+            told, at = (confirmed != 0) | self._work.moves(one), self._at(one)
+            if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
+                told |= measured_alone(at)
+            steps = without_bursts(steps, np.isfinite(floored), told)
         return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
     def _undisturbed(self, one: Curve, metric: Metric) -> NDArray[np.float64]:

@@ -283,7 +283,7 @@ class Siblings:
             found._counts[one.key.machine, one.key.environment].update(sides.items())
         return found
 
-    def confirm(self, key: SeriesKey, commits: Iterable[str]) -> NDArray[np.bool_]:
+    def confirm(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.bool_]:
         """At which of the ``commits`` (n,) a series stands out as its siblings do."""
         counts, sides = self._counts.get((key.machine, key.environment)), self._sides.get(key, {})
 
@@ -294,6 +294,8 @@ class Siblings:
             others = sum(counts[commit, one] for one in (-1, 0, 1)) - 1
             return counts[commit, side] - 1 >= max(LEAST_SIBLINGS, others / 2)
 
+        if not sides:
+            return np.zeros(len(commits), dtype=np.bool_)
         return np.array([shared(commit) for commit in commits], dtype=np.bool_)
 
 

@@ -20,23 +20,26 @@ _PART_SERIES = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """A series without what was skipped: the ``commits`` in order and their ``values`` (n,), NaN where the
-    benchmark failed; ``skipped`` are the others."""
+    """A series without what was skipped: the ``commits`` in order, their ``places`` (n,) on the branch and
+    their ``values`` (n,), NaN where the benchmark failed; ``skipped`` are the places of the others."""
 
     key: SeriesKey
     unit: str
     kind: str
     commits: Sequence[str]
+    places: NDArray[np.int64]
     values: NDArray[np.float64]
-    skipped: Sequence[str] = ()
+    skipped: NDArray[np.int64]
 
 
 def curve(order: CommitOrder, series: Series) -> Curve:
     """A series in memory as a curve."""
     points = [p for p in order.sort(series.points) if p.status is not Status.SKIPPED]
     values = np.array([np.nan if p.value is None else p.value for p in points], dtype=np.float64)
-    skipped = [p.commit for p in series.points if p.status is Status.SKIPPED]
-    return Curve(series.key, series.unit, series.kind, [p.commit for p in points], values, skipped)
+    commits = [p.commit for p in points]
+    skipped = sorted(order.index(p.commit) for p in series.points if p.status is Status.SKIPPED)
+    places = (np.array(some, dtype=np.int64) for some in (list(map(order.index, commits)), skipped))
+    return Curve(series.key, series.unit, series.kind, commits, next(places), values, next(places))
 
 
 class StoredCurves:
@@ -82,7 +85,6 @@ class StoredCurves:
         known = {number: (place, named) for number, place, named in self._series[part.start : part.stop]}
         for number, column in read_columns(self._store, known, self._ranks):
             (place, named), measured = known[number], column.states != SKIPPED
-            commits, skipped = (
-                [self._hashes[rank] for rank in column.ranks[some].tolist()] for some in (measured, ~measured)
-            )
-            yield place, Curve(*named, commits, column.values[measured], skipped)
+            places, skipped = column.ranks[measured], column.ranks[~measured]
+            commits = list(map(self._hashes.__getitem__, places.tolist()))
+            yield place, Curve(*named, commits, places, column.values[measured], skipped)

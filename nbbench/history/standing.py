@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from nbbench.model import ChangePoint, Commit, EventDirection, NotJudged, NotJud
 from nbbench.probe.device import CUDA_MARK
 from nbbench.stats.changepoint import Step, level_effect
 from nbbench.stats.mixture import Mixture
-from nbbench.stats.noise import difference_sigma, mad_sigma
+from nbbench.stats.noise import difference_sigma, mad_sigma, median
 
 LEAST_NOISY = 6
 """Fewer values of a noisy series cannot show a change: two levels of three."""
@@ -62,7 +61,6 @@ class SeriesStanding:
 
 
 def standing(
-    order: CommitOrder,
     one: Curve,
     metric: Metric,
     steps: Sequence[Step],
@@ -73,33 +71,29 @@ def standing(
     None for what is never judged: the machine's own and derived figures."""
     if metric.role in (Role.MACHINE, Role.DERIVED):
         return None
-    places = list(map(order.index, one.commits))
     known = np.isfinite(one.values)
     found = one.values[known]
-    usable, failed = list(compress(places, known)), list(compress(places, ~known))
-    skipped = sorted(order.index(commit) for commit in one.skipped)
-    every, ran = [*places, *skipped], max(usable, default=-1)
+    usable, failed, skipped = one.places[known], one.places[~known], one.skipped
+    ends = [int(end) for some in (one.places, skipped) if some.size for end in (some[0], some[-1])]
+    first, last, ran = min(ends, default=-1), max(ends, default=-1), int(usable[-1]) if usable.size else -1
     told: Told | None = None
-    if failed and failed[-1] == max(every):
-        since = min(place for place in failed if place > ran)
+    if failed.size and failed[-1] == last:
+        since = int(failed[failed > ran][0])
         told = NotJudgedReason.FAILING, since, "" if ran >= 0 else "it never ran", None
-    elif skipped and skipped[-1] == max(every):
-        told = NotJudgedReason.SKIPPED, min(place for place in skipped if place > ran), "", None
+    elif skipped.size and skipped[-1] == last:
+        told = NotJudgedReason.SKIPPED, int(skipped[skipped > ran][0]), "", None
     elif mixture is not None:
         pairs = zip(mixture.levels, mixture.shares, strict=True)
         levels = ", ".join(f"{level:.3g} {one.unit} ({share:.0%})" for level, share in pairs)
         said = f"{mixture.turns} turns between {levels}: only their mixture is judged"
-        told = NotJudgedReason.MULTIMODAL, min(every), said, None
+        told = NotJudgedReason.MULTIMODAL, first, said, None
     elif not metric.exact and found.size >= LEAST_NOISY:
         level = found[int(known[: steps[-1].index].sum()) if steps else 0 :]
         count, apart = _newest_apart(level, metric.least_change, min_effect)
         if count:
             said = "the newest value" if count == 1 else f"the newest {count} values"
-            told = NotJudgedReason.TOO_RECENT, usable[-count], said, apart
-    start, end = (
-        float(np.median(part)) if found.size else math.nan for part in (found[:_LEVEL], found[-_LEVEL:])
-    )
-    first, last = min(every, default=-1), max(every, default=-1)
+            told = NotJudgedReason.TOO_RECENT, int(usable[-count]), said, apart
+    start, end = (median(part) if found.size else math.nan for part in (found[:_LEVEL], found[-_LEVEL:]))
     return SeriesStanding(one.key, one.unit, metric.exact, first, last, ran, found.size, start, end, told)
 
 
@@ -109,7 +103,7 @@ def _newest_apart(level: NDArray[np.float64], least_change: float, min_effect: f
     for count in (2, 1):
         old, new = level[:-count], level[-count:]
         if old.size >= _LEVEL:
-            middle = float(np.median(old))
+            middle = median(old)
             far = max(FAR_SIGMAS * max(mad_sigma(old), difference_sigma(old)), least_change)
             effects = [level_effect(middle, one) for one in new.tolist()]
             sides = {math.copysign(1, one) for one in effects if abs(one) >= min_effect}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,11 +20,19 @@ MeasuredAt = Mapping[tuple[str, str, str], float]
 """When the results of a commit on a machine in an environment were measured, in seconds of the epoch."""
 
 
-def measured_at(one: Curve, files: MeasuredAt) -> _Floats:
-    """When each commit (n,) of a series was measured, by its result file; NaN where that is not known."""
-    key = one.key
-    places = zip(one.commits, repeat(key.machine), repeat(key.environment), strict=False)
-    return np.array(list(map(files.get, places, repeat(np.nan))), dtype=np.float64)
+class FileTimes:
+    """When what each result file holds was measured, by machine and environment along the branch."""
+
+    def __init__(self, files: MeasuredAt, order: CommitOrder) -> None:
+        self._none = np.full(len(order.commits), np.nan)
+        self._at: dict[tuple[str, str], _Floats] = {}
+        for (commit, *name), at in files.items():
+            if (place := order.index(commit)) >= 0:
+                self._at.setdefault((name[0], name[1]), self._none.copy())[place] = at
+
+    def of(self, one: Curve) -> _Floats:
+        """When each commit (n,) of a series was measured; NaN where that is not known."""
+        return self._at.get((one.key.machine, one.key.environment), self._none)[one.places]
 
 
 @dataclass(frozen=True, slots=True)

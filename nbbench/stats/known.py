@@ -52,8 +52,9 @@ def known_steps(
     fitted = np.ones(array.size)
     if index.size < 2 * MIN_SEGMENT or array[index].min() <= 0:
         return (), fitted
-    log, known = np.log(array[index]), number[index]
-    cuts = (np.flatnonzero(np.diff(known)) + 1).tolist()
+    if not (cuts := (np.flatnonzero(np.diff(number[index])) + 1).tolist()):
+        return (), fitted
+    log = np.log(array[index])
     sigma, rho = _noise_within(log, cuts)
     tests = len(cuts)
     found = [_tested(log, cuts, i, sigma, rho, min_effect) for i in range(tests)]

@@ -32,10 +32,11 @@ def finite(values: ArrayLike) -> "FloatArray":
 
 def median(values: "FloatArray") -> float:
     """Median of at least one finite value; several times faster than numpy's on the short arrays met here."""
-    middle = values.size // 2
+    ordered, middle = values.copy(), values.size // 2
     if values.size % 2:
-        return float(np.partition(values, middle)[middle])
-    ordered = np.partition(values, (middle - 1, middle))
+        ordered.partition(middle)
+        return float(ordered[middle])
+    ordered.partition((middle - 1, middle))
     return float(0.5 * (ordered[middle - 1] + ordered[middle]))
 
 

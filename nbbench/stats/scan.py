@@ -14,6 +14,7 @@ as if ``tests`` independent t-tests with ``freedom`` degrees of freedom had been
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,30 +57,27 @@ def window_lengths(n: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """What a scan of n points compares: the window before each position and the one from it on, as numbers
-    (pairs,) of their lengths; where one would leave the series (pairs, n + 1); and which pairs reach across a
-    position that is up to ``before`` behind or ``after`` ahead of theirs."""
+    """What a scan of n points compares: windows before each position and from it on, of these ``lengths``. Of
+    the pairs, numbers ``rows`` to the next have the window before them of one length, and behind them the
+    lengths ``second``; ``left`` and ``right`` (pairs,) are the points of both."""
 
     lengths: NDArray[np.int64]
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    leaves: NDArray[np.bool_]
-    before: int
-    after: int
-    across: NDArray[np.bool_]
+    rows: list[tuple[int, int]]
+    second: list[slice]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _pairs(n: int) -> _Pairs:
     lengths = window_lengths(n)
     one, two = lengths[:, None], lengths[None, :]
-    first, second = np.nonzero((two * LOPSIDED >= one) & (two <= np.minimum(one * LOPSIDED, n - one)))
-    left, right = lengths[first][:, None], lengths[second][:, None]
-    place = np.arange(n + 1)
-    before, after = int(right.max()) - 1, int(left.max()) - 1
-    distance = np.arange(-before, after + 1)
-    across = (distance > -right) & (distance < left)
-    return _Pairs(lengths, first, second, (place < left) | (place > n - right), before, after, across)
+    compared = (two * LOPSIDED >= one) & (two <= np.minimum(one * LOPSIDED, n - one))
+    first, second = np.nonzero(compared)
+    # the lengths that are compared with one lie side by side
+    ends = [0, *np.cumsum(compared.sum(axis=1)).tolist()]
+    slices = [slice(int(second[a]), int(second[b - 1]) + 1) if b > a else slice(0) for a, b in pairwise(ends)]
+    return _Pairs(lengths, list(pairwise(ends)), slices, lengths[first], lengths[second])
 
 
 def scan(values: FloatArray, noise: Noise) -> Scan:
@@ -89,41 +87,44 @@ def scan(values: FloatArray, noise: Noise) -> Scan:
     and s^2 the larger of the noise of the series and the variance inside the two windows.
     """
     pairs = _pairs(values.size)
-    left, right = pairs.lengths[pairs.first], pairs.lengths[pairs.second]
     mean, spread = _windows(values - median(values), pairs.lengths)
-    contrast = _starting(mean, pairs.lengths)[pairs.second]
-    contrast -= mean[pairs.first]
-    variance = _starting(spread, pairs.lengths)[pairs.second]
-    variance += spread[pairs.first]
-    one, two = left.astype(np.float64), right.astype(np.float64)
-    variance /= (one + two - 2.0)[:, None]
-    np.maximum(variance, noise.sigma**2, out=variance)
-    variance *= contrast_variance(one, two, noise.rho)[:, None]
+    mean_after, spread_after = _starting(mean, pairs.lengths, 0.0), _starting(spread, pairs.lengths, np.inf)
+    contrast = np.empty((pairs.left.size, values.size + 1))
+    variance = np.empty_like(contrast)
+    for i, ((a, b), after) in enumerate(zip(pairs.rows, pairs.second, strict=True)):
+        np.subtract(mean_after[after], mean[i], out=contrast[a:b])
+        np.add(spread_after[after], spread[i], out=variance[a:b])
+    one, two = pairs.left.astype(np.float64), pairs.right.astype(np.float64)
+    share = contrast_variance(one, two, noise.rho)
+    variance *= (share / (one + two - 2.0))[:, None]
+    np.maximum(variance, (share * noise.sigma**2)[:, None], out=variance)
     contrast *= contrast
-    contrast /= variance
-    squared = contrast.astype(np.float32)
-    np.copyto(squared, 0.0, where=pairs.leaves)
-    return Scan(left, right, squared)
+    squared = np.empty(contrast.shape, dtype=np.float32)
+    np.divide(contrast, variance, out=squared, casting="same_kind")
+    return Scan(pairs.left, pairs.right, squared)
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
     """Mean and sum of squares around it of the window of each length that ends before each position, shape
-    (lengths, n + 1); NaN where the window would start before the series."""
+    (lengths, n + 1). Where the window would start before the series its squares are infinite, so that no
+    contrast is left."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
     squares = np.concatenate(([0.0], np.cumsum(values * values)))
-    mean = np.full((lengths.size, values.size + 1), np.nan)
-    spread = np.full_like(mean, np.nan)
-    for row, length in enumerate(lengths):
-        mean[row, length:] = (sums[length:] - sums[:-length]) / length
-        spread[row, length:] = squares[length:] - squares[:-length] - length * mean[row, length:] ** 2
+    mean = np.zeros((lengths.size, values.size + 1))
+    spread = np.full_like(mean, np.inf)
+    for row, length in enumerate(lengths.tolist()):
+        at = np.subtract(sums[length:], sums[:-length], out=mean[row, length:])
+        at /= length
+        np.subtract(squares[length:], squares[:-length], out=spread[row, length:])
+        spread[row, length:] -= length * (at * at)
     return mean, spread
 
 
-def _starting(ending: FloatArray, lengths: NDArray[np.int64]) -> FloatArray:
+def _starting(ending: FloatArray, lengths: NDArray[np.int64], outside: float) -> FloatArray:
     """The same windows by their first position: the window of length r that starts at k is the one that
     ends at k + r."""
-    moved = np.full_like(ending, np.nan)
-    for row, length in enumerate(lengths):
+    moved = np.full_like(ending, outside)
+    for row, length in enumerate(lengths.tolist()):
         moved[row, :-length] = ending[row, length:]
     return moved
 
@@ -133,21 +134,18 @@ def pick(found: Scan, limit: float) -> list[int]:
     position.
 
     After each choice the windows that reach across it are struck out, so the next contrast looks at one side
-    only (binary segmentation, without scanning again). Empties ``found.squared``.
+    only (binary segmentation, without scanning again).
     """
-    squared = found.squared
-    n = squared.shape[1] - 1
-    pairs = _pairs(n)
-    before, after = pairs.before, pairs.after
+    places = np.flatnonzero(found.squared >= limit * limit)
+    squared = found.squared.ravel()[places]
+    row, position = np.divmod(places, found.squared.shape[1])
+    start, end = position - found.left[row], position + found.right[row]
     chosen: list[int] = []
-    while True:
-        row, position = divmod(int(squared.argmax()), n + 1)
-        if squared[row, position] < limit * limit:
-            return sorted(chosen)
-        chosen.append(position)
-        first, last = max(position - before, 0), min(position + after, n)
-        struck = pairs.across[:, first - position + before : last - position + before + 1]
-        np.copyto(squared[:, first : last + 1], 0.0, where=struck)
+    while squared.size:
+        chosen.append(at := int(position[squared.argmax()]))
+        kept = (start >= at) | (end <= at)
+        squared, position, start, end = squared[kept], position[kept], start[kept], end[kept]
+    return sorted(chosen)
 
 
 NULL_TABLE = (

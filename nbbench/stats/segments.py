@@ -75,26 +75,24 @@ class Levels:
     raw: FloatArray
     clipped: FloatArray
     noise: Noise
+    n: int = field(init=False, repr=False)
     _sums: FloatArray = field(init=False, repr=False)
-    _squares: FloatArray = field(init=False, repr=False)
     _loudness: FloatArray = field(init=False, repr=False)
-    _inflation: tuple[FloatArray, FloatArray] = field(init=False, repr=False)
+    # The same and sums of squares as plain numbers, which single levels are worked out from twice as fast.
+    _totals: tuple[list[float], list[float], list[float]] = field(init=False, repr=False)
+    _inflation: tuple[FloatArray, FloatArray] | None = field(init=False, repr=False, default=None)
     # Dropping one cut of many leaves nearly all levels as they were: what was worked out for them is kept.
     _medians: dict[tuple[int, int], float] = field(init=False, repr=False, default_factory=dict)
     _best: dict[tuple[int, int], int | None] = field(init=False, repr=False, default_factory=dict)
     _tests: dict[tuple[int, int, int], CutTest] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.n = self.raw.size
         centred = self.clipped - median(self.clipped)
-        self._sums = np.concatenate(([0.0], np.cumsum(centred)))
-        self._squares = np.concatenate(([0.0], np.cumsum(centred * centred)))
-        self._loudness = np.concatenate(([0.0], np.cumsum(self.noise.loudness**2)))
-        self._inflation = (np.ones(1), np.ones(1))
-
-    @property
-    def n(self) -> int:
-        """Number of points."""
-        return int(self.raw.size)
+        self._sums, squares, self._loudness = (
+            np.concatenate(([0.0], np.cumsum(each))) for each in (centred, centred**2, self.noise.loudness**2)
+        )
+        self._totals = self._sums.tolist(), squares.tolist(), self._loudness.tolist()
 
     def median(self, a: int, b: int) -> float:
         """Median of the raw points [a, b); kept, since the same levels are tested again and again."""
@@ -105,17 +103,19 @@ class Levels:
 
     def residual_squares(self, a: int, b: int) -> float:
         """Sum of squares of the clipped points [a, b) around their mean."""
-        total = self._sums[b] - self._sums[a]
-        return max(float(self._squares[b] - self._squares[a] - total * total / (b - a)), 0.0)
+        sums, squares, _ = self._totals
+        total = sums[b] - sums[a]
+        return max(squares[b] - squares[a] - total * total / (b - a), 0.0)
 
     def inflation(self, length: int) -> float:
         """Factor on the AR(1) variance of a mean over ``length`` points, as measured by
         `measure_inflation`; at least 1."""
-        return float(np.interp(math.log(length), *self._inflation))
+        return float(np.interp(math.log(length), *self._inflation)) if self._inflation else 1.0
 
     def noise_variance(self, a: int, b: int) -> float:
         """Variance of one of the points [a, b) by the noise around them."""
-        return self.noise.sigma**2 * float(self._loudness[b] - self._loudness[a]) / (b - a)
+        loud = self._totals[2]
+        return self.noise.sigma**2 * (loud[b] - loud[a]) / (b - a)
 
     def test(self, a: int, cut: int, b: int) -> CutTest:
         """Test ``cut`` against the levels [a, cut) and [cut, b), each with a noise of its own (Welch
@@ -126,15 +126,14 @@ class Levels:
         return self._tests[place]
 
     def _test(self, a: int, cut: int, b: int) -> CutTest:
-        left, right = cut - a, b - cut
-        rho = self.noise.rho
+        left, right, sums, rho = cut - a, b - cut, self._totals[0], self.noise.rho
         one_left, one_right = self._own_variance(a, cut), self._own_variance(cut, b)
         error = math.sqrt(
             one_left * self.inflation(left) * mean_variance(left, rho)
             + one_right * self.inflation(right) * mean_variance(right, rho)
             - 2.0 * min(one_left, one_right) * mean_covariance(left, right, rho)
         )
-        difference = (self._sums[b] - self._sums[cut]) / right - (self._sums[cut] - self._sums[a]) / left
+        difference = (sums[b] - sums[cut]) / right - (sums[cut] - sums[a]) / left
         effect = self.median(cut, b) - self.median(a, cut)
         # the medians must agree, or a few points of one side make the difference
         agreed = min(abs(difference), MEDIAN_SIGMA * abs(effect)) if difference * effect > 0 else 0.0
@@ -157,27 +156,27 @@ class Levels:
         no room for one."""
         place = (a, b)
         if place not in self._best:
-            cuts = np.arange(a + MIN_SEGMENT, b - MIN_SEGMENT + 1)
-            left, right = cuts - a, b - cuts
+            left = np.arange(float(MIN_SEGMENT), b - a - MIN_SEGMENT + 1)
+            right = left[::-1]
             total = self._sums[a + MIN_SEGMENT : b - MIN_SEGMENT + 1]
             difference = (self._sums[b] - total) / right - (total - self._sums[a]) / left
             gains = difference * difference * left * right / (b - a)
-            self._best[place] = int(cuts[gains.argmax()]) if cuts.size else None
+            self._best[place] = a + MIN_SEGMENT + int(gains.argmax()) if left.size else None
         return self._best[place]
 
     def refine(self, cuts: list[int]) -> list[int]:
         """Move each cut to its best place between its neighbours, until none moves (three rounds are
         always enough in practice)."""
-        cuts = list(cuts)
+        edges, known = [0, *cuts, self.n], self._best
         for _ in range(3):
-            before = list(cuts)
-            for i in range(len(cuts)):
-                a, b = bounds(cuts, i, self.n)
-                if (best := self.best_cut(a, b)) is not None:
-                    cuts[i] = best
-            if cuts == before:
+            before = list(edges)
+            for i in range(1, len(edges) - 1):
+                place = edges[i - 1], edges[i + 1]
+                if (best := known[place] if place in known else self.best_cut(*place)) is not None:
+                    edges[i] = best
+            if edges == before:
                 break
-        return cuts
+        return edges[1:-1]
 
     def prune(self, cuts: list[int], limit: float, min_effect: float) -> tuple[list[int], list[CutTest]]:
         """Drop the weakest cut and refine the others, until all reach ``limit`` standard errors and
@@ -248,9 +247,10 @@ class Levels:
         total = 0.5 * (LOSS_FREEDOM + 1.0) * np.concatenate(([0.0], np.cumsum(excess)))
         allowed = np.arange(a + MIN_SEGMENT, b - MIN_SEGMENT + 1)
         distance = np.maximum(np.abs(allowed - cut), 1).astype(np.float64)
-        lengths, factors = self._inflation
-        inflation = np.interp(np.log(distance), np.append(0.0, lengths), np.append(1.0, factors))
-        worth = distance * mean_variance(distance, self.noise.rho) * inflation
+        worth = distance * mean_variance(distance, self.noise.rho)
+        if self._inflation:
+            lengths, factors = self._inflation
+            worth *= np.interp(np.log(distance), np.append(0.0, lengths), np.append(1.0, factors))
         return allowed, (total[cut - a] - total[allowed - a]) / worth
 
     def settle(self, cuts: list[int], tests: list[CutTest]) -> list[int]:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -263,26 +264,42 @@ def _with_bursts(truth: Truth, series: int, rng: np.random.Generator, half: int)
     return replace(truth, values=values, contended=contended | truth.contended)
 
 
+_TIMED = {
+    "bandwidth.Warm.time_run": "bandwidth-{}-{}",
+    "vectorisation.Absorption.time_run": "absorption-{}",
+    "vectorisation.MosaicDomains.time_run": "mosaic_domains-{}",
+    "vectorisation.MultiSource.time_run": "multi_source-{}",
+    "vectorisation.Oversample.time_run": "oversample-{}",
+    "vectorisation.PhiSteps.time_run": "phi_steps-{}",
+    "vectorisation.Sources.time_generate": "sources-3969",
+    "vectorisation.Tricubic.time_interpolate": "tricubic-{}-{}",
+}
+"""Benchmarks whose times are committed, and the workloads that they run."""
+
+
 def committed() -> list[Truth]:
-    """The committed results of the reference machine with their samples, and when asv began each; truth from
+    """The committed times of the reference machine with their samples, and when asv began each; truth from
     the committed ledgers."""
     commits = {commit.hash: commit for commit in _branch_commits().values()}
-    found: dict[tuple[str, str], list[_Row]] = {}
+    found: dict[str, list[_Row]] = {}
     at: dict[str, float] = {}
     for path in sorted((RESULTS / "reference-2core").glob("*.json")):
         content = json.loads(path.read_text())
         commit = commits.get(content.get("commit_hash", ""))
-        entry = content.get("results", {}).get("bandwidth.Warm.time_run")
-        if commit is None or not entry or not entry[0]:
+        entries = content.get("results", {})
+        if commit is None or not (entries.get("bandwidth.Warm.time_run") or [None])[0]:
             continue
-        at[commit.hash] = float(entry[3])
-        pairs = [(size, dtype.strip("'")) for size in entry[1][0] for dtype in entry[1][1]]
-        samples = entry[11] if len(entry) > 11 else [None] * len(pairs)
-        for pair, median, taken in zip(pairs, entry[0], samples, strict=True):
-            done = _ledgers(commit.tree).get(f"bandwidth-{pair[0]}-{pair[1]}")
-            # what was skipped is NaN
-            if median is not None and math.isfinite(median) and done is not None and not done.error:
-                found.setdefault(pair, []).append(_Row(commit, float(median), tuple(taken or ()), done))
+        at[commit.hash] = float(entries["bandwidth.Warm.time_run"][3])
+        for benchmark, workload in _TIMED.items():
+            if not (entry := entries.get(benchmark)) or not entry[0]:
+                continue
+            runs = [workload.format(*(value.strip("'") for value in each)) for each in product(*entry[1])]
+            samples = entry[11] if len(entry) > 11 else [None] * len(runs)
+            for name, median, taken in zip(runs, entry[0], samples, strict=True):
+                done = _ledgers(commit.tree).get(name)
+                # what was skipped is NaN
+                if median is not None and math.isfinite(median) and done is not None and not done.error:
+                    found.setdefault(name, []).append(_Row(commit, float(median), tuple(taken or ()), done))
     kept = [sorted(rows, key=lambda row: row.commit.position) for rows in found.values() if len(rows) >= 20]
     every = {row.commit.hash: row.commit for rows in kept for row in rows}
     line = sorted(every.values(), key=lambda commit: commit.position)
