@@ -175,17 +175,9 @@ def clip_spikes(values: FloatArray, loud: FloatArray) -> FloatArray:
     return np.clip(values, smooth - reach, smooth + reach)
 
 
-def _differences(values: FloatArray, loud: FloatArray, lag: int) -> FloatArray:
-    """Differences of values ``lag`` apart, shape (n - lag,), as they were if no stretch were loud: a loud one
-    beside a quiet one else has its short differences trimmed and its long ones kept, as memory would."""
-    around = np.sqrt(0.5 * (loud[lag:] ** 2 + loud[:-lag] ** 2))
-    apart: FloatArray = (values[lag:] - values[:-lag]) / around
-    return apart
-
-
 def white_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
     """Noise of a spike-free series of n >= 4 points taken for independent: sigma from first differences."""
-    variance, scale = trimmed_variance(_differences(clipped, loud, 1))
+    variance, scale = trimmed_variance(np.diff(clipped))
     blips = blip_sigma(clipped, running_median(clipped, HALF_WINDOW)) if scale <= 0 else 0.0
     return Noise(max(math.sqrt(variance / 2.0) if scale > 0 else blips, LEAST_SIGMA), 0.0, loud)
 
@@ -193,11 +185,16 @@ def white_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
 def estimate_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
     """Noise of a spike-free series of n >= 4 points without obvious changes, from the variances of lag-h
     differences (docs/statistics.md, step 3): changes of level bias them far less than an autocorrelation."""
-    first, scale = trimmed_variance(_differences(clipped, loud, 1))
+
+    def apart(lag: int) -> FloatArray:  # as if no stretch were loud: else only its long ones are left of it
+        around = np.sqrt(0.5 * (loud[lag:] ** 2 + loud[:-lag] ** 2))
+        return np.asarray((clipped[lag:] - clipped[:-lag]) / around)
+
+    first, scale = trimmed_variance(apart(1))
     if scale <= 0:
         return white_noise(clipped, loud)
     lags = range(2, max(2, min(MAX_LAG, clipped.size // 4)) + 1)
-    later = sum(trimmed_variance(_differences(clipped, loud, h))[0] for h in lags) / len(lags)
+    later = sum(trimmed_variance(apart(h))[0] for h in lags) / len(lags)
     rho = float(np.interp(later / first, _lag_ratio(len(lags)), RHO_GRID))
     return Noise(max(math.sqrt(first / (2.0 * (1.0 - rho))), LEAST_SIGMA), rho, loud)
 

@@ -192,7 +192,7 @@ class Levels:
 
     def _closed_up(self, cuts: list[int], limit: float, min_effect: float) -> list[int]:
         """Cuts moved to their best places after one was dropped, but none that reached ``limit`` to where it
-        does not: else it takes the place of what was dropped, is dropped there, and so on along the series."""
+        does not: there it would be the next to be dropped, and so on along the series."""
         moved = self.refine(cuts)
         for i, (cut, place) in enumerate(zip(cuts, moved, strict=True)):
             a, b = bounds(moved, i, self.n)
