@@ -1,9 +1,9 @@
 """Short levels that something outside of a series confirms: its own exact work, a second collection, or the
 other series of the machine.
 
-The work says so where both ends of a level are commits at which what the series runs does other work, or
-computes another image; a second collection where it sees the same, as contention does not come back at the
-same commit. The scorecard asks by the same rule.
+The work says so where both ends of a level are commits at which what the series runs does other work; a
+second collection where it sees the same, as contention does not come back at the same commit. The scorecard
+asks by the same rule.
 
 A commit at which half of a machine's series stand out of their neighbours to the same side did something to
 all, or the machine did. Where the canaries beside the results say that the machine did not, the commit did.
@@ -13,24 +13,21 @@ Without canaries levels are confirmed by how they begin and end (`together`).
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.config import ImageTolerance
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import CommitOrder
-from nbbench.ledger import ImageChange, Ledger
+from nbbench.ledger import Ledger
 from nbbench.model import Series, SeriesKey
 from nbbench.stats.canary import quiet_beside
 from nbbench.stats.changepoint import Step
 from nbbench.stats.detector import IntArray, confirmed_by_repeats, standing_out
 from nbbench.stats.noise import MIN_SEGMENT, difference_sigma
-from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of
 
 SAME_WORK = 1e-6
@@ -51,24 +48,19 @@ LEAST_SAMPLES = 2
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a workload does at one commit; its image where that is on record."""
+    """What a workload does at one commit."""
 
     bytes: float
     operations: float
-    image: Ledger | None = None
 
 
-def other_work(before: Work, after: Work, tolerance: ImageTolerance = ROUNDING) -> bool:
-    """Whether the work differs, or the image beyond rounding."""
+def other_work(before: Work, after: Work) -> bool:
+    """Whether the work differs. Another image of equal work says nothing of time (docs/statistics.md)."""
     pairs = (before.bytes, after.bytes), (before.operations, after.operations)
-    if any(abs(b - a) > SAME_WORK * max(abs(a), abs(b)) for a, b in pairs):
-        return True
-    if before.image is None or after.image is None:
-        return False
-    return compare_images(before.image, after.image, tolerance)[0] is ImageChange.DIFFERENT
+    return any(abs(b - a) > SAME_WORK * max(abs(a), abs(b)) for a, b in pairs)
 
 
-def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDING) -> IntArray:
+def work_levels(work: Sequence[Work | None]) -> IntArray:
     """Number (n,) of the level of equal work that each commit lies in, from 0 on; None belongs to the one
     before."""
     levels = np.zeros(len(work), dtype=np.int64)
@@ -76,18 +68,9 @@ def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDIN
     for i, now in enumerate(work):
         levels[i] = levels[i - 1] if i else 0
         if now is not None:
-            levels[i] += last is not None and other_work(last, now, tolerance)
+            levels[i] += last is not None and other_work(last, now)
             last = now
     return levels
-
-
-def _telling(work: list[Work | None], tolerance: ImageTolerance) -> list[Work | None]:
-    """The work along the branch without the images of a workload that draws at random: those differ at half
-    or more of the commits that do no other work than the one before, and would confirm anything."""
-    known = [one for one in work if one is not None]
-    without = [None if one is None else replace(one, image=None) for one in work]
-    same = [(a, b) for a, b in pairwise(known) if not other_work(replace(a, image=None), b)]
-    return without if 2 * sum(other_work(a, b, tolerance) for a, b in same) > len(same) else work
 
 
 def short_levels(levels: IntArray) -> IntArray:
@@ -102,17 +85,12 @@ def short_levels(levels: IntArray) -> IntArray:
 class WorkHistory:
     """The levels of every workload along the branch."""
 
-    def __init__(
-        self,
-        ledgers: Mapping[str, Mapping[str, Ledger]],
-        order: CommitOrder,
-        tolerance: ImageTolerance = ROUNDING,
-    ) -> None:
+    def __init__(self, ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> None:
         self._places = {commit.hash: i for i, commit in enumerate(order.commits)}
         trees = [ledgers.get(commit.tree, {}) for commit in order.commits]
         names = sorted({name for found in trees for name in found})
-        work = {name: _telling([_work(found.get(name)) for found in trees], tolerance) for name in names}
-        self._levels = {name: work_levels(done, tolerance) for name, done in work.items()}
+        work = {name: [_work(found.get(name)) for found in trees] for name in names}
+        self._levels = {name: work_levels(done) for name, done in work.items()}
         self._known = {name: np.array([one is not None for one in done]) for name, done in work.items()}
 
     def levels(self, one: Curve) -> IntArray:
@@ -153,7 +131,7 @@ class WorkHistory:
 def _work(ledger: Ledger | None) -> Work | None:
     if ledger is None or ledger.error or not ledger.pixels:
         return None
-    return Work(ledger.bytes_per_pixel, ledger.ops, ledger)
+    return Work(ledger.bytes_per_pixel, ledger.ops)
 
 
 def repeats_of(series: Iterable[Series], again: frozenset[tuple[str, str, str, str]]) -> Repeats:
