@@ -6,18 +6,19 @@ names. Nothing here writes, and nothing here knows the database.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import product
 from operator import ne
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbbench.model import Benchmark, Machine, Result, SeriesKey, Status
 from nbbench.record.asv_values import (
     MAX_NAME,
+    NOT_A_NUMBER,
     BadFileError,
     count,
     finite_samples,
@@ -47,8 +48,7 @@ _UNITS = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}
 _KIND_NAMES = {"timeraw": "time", "peakmem": "peakmemory", "mem": "memory"}
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
+class ResultRow(NamedTuple):
     """A benchmark's row of a result file: the fields of its results, each a list over its series in asv's
     order. Such lists are made and written several times as fast as an object for each result."""
 
@@ -78,6 +78,16 @@ class ResultRow:
             yield Result(key, commit, status, value, unit, samples, times, lo, hi, started, took)
 
 
+def joined(rows: Sequence[tuple[Any, ...]], places: Sequence[int] | None = None) -> ResultRow:
+    """The rows of a file as one, of no benchmark, each field of which is a list; with ``places`` only these
+    results, in their order."""
+    fields = [[value for row in rows for value in row[number]] for number in range(3, 9)]
+    fields += [[row[number] for row in rows for _ in row[3]] for number in (9, 10)]
+    if places is not None:
+        fields = [list(map(one.__getitem__, places)) for one in fields]
+    return ResultRow._make([None, "", "", *fields])
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
     """Everything that one result file says; mappings are pairs sorted by name.
@@ -103,6 +113,28 @@ class ParsedFile:
     def results(self) -> tuple[Result, ...]:
         """All results one by one."""
         return tuple(result for row in self.rows for result in row.results(self.commit))
+
+
+class Declared(dict[str, Benchmark]):
+    """What benchmarks.json declares, by name. As files mostly repeat what others hold, each benchmark is
+    remembered as it was read last."""
+
+    def __init__(self, declared: Mapping[str, Benchmark]) -> None:
+        super().__init__(declared)
+        self._last: dict[str, tuple[str, Any, Benchmark]] = {}
+        self._every: dict[tuple[Any, ...], Benchmark] = {}
+
+    def measured(self, name: str, version: str, raw: Any) -> Benchmark | None:
+        """The benchmark of a row, by its version and parameter values; None where the row is damaged."""
+        if (last := self._last.get(name)) and last[0] == version and last[1] == raw:
+            return last[2]
+        if (params := _row_params(raw)) is None:
+            return None
+        made = _measured(name, version, params, self.get(name))
+        made = self._every.setdefault((name, version, params), made)
+        if params == tuple(map(tuple, raw or ())):  # numbers may be equal and read otherwise
+            self._last[name] = version, raw, made
+        return made
 
 
 def machine_folders(results_dir: Path) -> list[Path]:
@@ -158,7 +190,7 @@ def parse_result_file(
     data: bytes, path: Path, benchmarks: Mapping[str, Benchmark], machine: str
 ) -> ParsedFile:
     """The content of the result file at `path`. Raises BadFileError, which says what is wrong."""
-    top = _as_version2(load_object(data, path), path)
+    top = _as_version2(load_object(data, path, marked=True), path)
     columns, rows = top.get("result_columns"), top.get("results")
     if not isinstance(columns, list) or not isinstance(rows, dict):
         raise BadFileError(path, "not an asv result file (no results or no result_columns)")
@@ -168,7 +200,8 @@ def parse_result_file(
     names = [c if isinstance(c, str) else "" for c in columns]
     commit = name_of(top, "commit_hash", path)
     environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
-    table = _Rows(machine, environment, benchmarks)
+    declared = benchmarks if isinstance(benchmarks, Declared) else Declared(benchmarks)
+    table = _Rows(machine, environment, declared)
     for name, row in rows.items():
         table.add_row(name, row, names)
     return ParsedFile(
@@ -185,20 +218,20 @@ def parse_result_file(
 class _Rows:
     """Gathers the rows of one file."""
 
-    def __init__(self, machine: str, environment: str, benchmarks: Mapping[str, Benchmark]) -> None:
-        self.machine, self.environment, self.declared = machine, environment, benchmarks
+    def __init__(self, machine: str, environment: str, declared: Declared) -> None:
+        self.machine, self.environment, self.declared = machine, environment, declared
         self.rows: list[ResultRow] = []
         self.odd = 0
 
     def add_row(self, name: str, row: Any, columns: list[str]) -> None:
         """Add one benchmark's row; asv drops trailing nulls, so columns may be missing."""
         cells = dict(zip(columns, row, strict=False)) if isinstance(row, list) else {}
-        params = _row_params(cells.get("params"))
         version = str(cells.get("version") or "")
-        if not isinstance(row, list) or params is None or max(len(name), len(version)) > MAX_NAME:
+        of = self.declared.measured(name, version, cells.get("params"))
+        if not isinstance(row, list) or of is None or max(len(name), len(version)) > MAX_NAME:
             self.odd += 1
             return
-        size = math.prod(map(len, params))
+        size = math.prod(map(len, of.params))
         values = cells.get("result")
         if values is not None and not isinstance(values, list):
             values = [values]
@@ -207,7 +240,7 @@ class _Rows:
         samples, times, lo, hi = (_padded(cells.get(column), size) for column in _STATISTICS)
         self.rows.append(
             ResultRow(
-                _measured(name, version, params, self.declared.get(name)),
+                of,
                 self.machine,
                 self.environment,
                 statuses,
@@ -239,7 +272,7 @@ class _Rows:
         value = number(raw)
         if value is not None and math.isfinite(value):
             return Status.OK, value
-        if isinstance(raw, float) and math.isnan(raw):
+        if raw == NOT_A_NUMBER or (isinstance(raw, float) and math.isnan(raw)):
             return Status.SKIPPED, None
         self.odd += 1
         return Status.FAILED, None

@@ -79,9 +79,13 @@ class Shape(Generic[Noun]):
             one = found[place]
             if encode is _no_nan:
                 continue
-            many = one if isinstance(one, list) else [one]
-            made = [None if value is None else encode(value) for value in many]
-            found[place] = made if many is one else made[0]
+            if not isinstance(one, list):
+                found[place] = None if one is None else encode(one)
+            elif encode is pack:
+                found[place] = list(map(pack, one)) if any(one) else [None] * size
+            else:  # few values, again and again
+                words = {value: None if value is None else encode(value) for value in set(one)}
+                found[place] = list(map(words.__getitem__, one))
         return [one if isinstance(one, list) else itertools.repeat(one, size) for one in found]
 
     def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:

@@ -1,9 +1,11 @@
 """Processes that share work: reading many files, judging many series."""
 
+import gc
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -16,6 +18,9 @@ MANY_POINTS = 1_000_000
 MOST_JOBS = 16
 """Processes that share work, however many cores there are. Each is a client of the database (PostgreSQL takes
 100 by default) or holds a warm server of several hundred MiB."""
+
+# Objects that are made before cycles are looked for; a file of results makes some thousands.
+_SELDOM = 200_000
 
 # Items of each process that are under way or done and not yet asked for: answers need memory.
 _AHEAD = 4
@@ -56,6 +61,19 @@ _work: Callable[[Any], Any]
 def _take(work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """While this lasts the collector of cycles hardly runs: it would look at every list of figures."""
+    before = gc.get_threshold()
+    gc.set_threshold(_SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _do(item: Any) -> Any:

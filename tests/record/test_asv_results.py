@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from nbbench.model import Benchmark, Machine, Status
 from nbbench.record.asv_results import (
+    Declared,
     machine_folders,
     parse_benchmarks,
     parse_result_file,
     read_machine,
 )
-from nbbench.record.asv_values import BadFileError, read_bytes
+from nbbench.record.asv_values import NOT_A_NUMBER, BadFileError, load_object, read_bytes
 
 COLUMNS = [
     "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",
@@ -275,3 +276,42 @@ def test_benchmarks(tmp_path):
     (tmp_path / "benchmarks.json").write_text("{")
     with pytest.raises(BadFileError, match=r"benchmarks\.json: not JSON"):
         declared(tmp_path)
+
+
+def _alike(read, plain):
+    """Whether both are the same document, where NaN may stand as a text."""
+    if isinstance(plain, float) and math.isnan(plain):
+        return read == NOT_A_NUMBER or (isinstance(read, float) and math.isnan(read))
+    if isinstance(plain, list):
+        return len(read) == len(plain) and all(map(_alike, read, plain))
+    if isinstance(plain, dict):
+        return list(read) == list(plain) and all(_alike(read[key], plain[key]) for key in plain)
+    return type(read) is type(plain) and read == plain
+
+
+_TEXTS = st.text() | st.sampled_from(["NaN", '"NaN', "\\", '\\"', "Infinity", "\ud800", "a\\NaN"])
+_CELLS = st.none() | st.booleans() | st.integers() | st.floats() | _TEXTS
+_DOCUMENTS = st.recursive(_CELLS, lambda c: st.lists(c) | st.dictionaries(_TEXTS, c), max_leaves=20)
+
+
+@given(st.dictionaries(_TEXTS, _DOCUMENTS), st.booleans())
+def test_a_document_is_read_as_python_reads_it(document, ascii_only):
+    text = json.dumps(document, ensure_ascii=ascii_only)
+    data = text.encode("utf-8", errors="surrogatepass")
+    plain = json.loads(text)
+    assert _alike(load_object(data, PATH, marked=True), plain)
+    if not ascii_only or "NaN" not in text:
+        assert _alike(load_object(data, PATH), plain)
+
+
+def test_rows_of_equal_parameters_share_their_benchmark_and_odd_ones_do_not():
+    declared = Declared({})
+    for _ in range(2):
+        for raw in (None, [["1", "2"], ["x"]], [[1]], [[True]], [[1.0]]):
+            declared.measured("b.time_x", "v", raw)
+    sizes = declared.measured("b.time_x", "v", [["1", "2"], ["x"]])
+    assert sizes is declared.measured("b.time_x", "v", [["1", "2"], ["x"]])
+    assert sizes is not declared.measured("b.time_x", "w", [["1", "2"], ["x"]])
+    found = [declared.measured("b.time_x", "v", [[odd]]).params for odd in (1, True, 1.0, "1")]
+    assert found == [(("1",),), (("True",),), (("1.0",),), (("1",),)]
+    assert declared.measured("b.time_x", "v", 3) is None

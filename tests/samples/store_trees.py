@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,6 +146,13 @@ def put_parsed(store, parsed, name: str, digest: str | None = None):
     return report
 
 
+def unpacked(packed: bytes) -> list[tuple]:
+    """Series, value and state of each result of a file's columns."""
+    size = len(packed) // schema.PACKED_BYTES
+    figures = struct.unpack(f"<{size}q{size}d{size}b", packed)
+    return list(zip(figures[:size], figures[size : 2 * size], figures[2 * size :], strict=True))
+
+
 def content(store) -> dict[str, list]:
     """Every table with names in place of row numbers, so that two databases can be compared."""
     with store.reading() as connection:
@@ -156,6 +164,9 @@ def content(store) -> dict[str, list]:
         "benchmark_id": {row["id"]: (row["name"], row["version"]) for row in tables["benchmarks"]},
         "project_id": {row["id"]: row["name"] for row in tables["projects"]},
     }
+    for row in tables["columns"]:
+        told = unpacked(row["packed"])
+        row["packed"] = str(sorted((names["series_id"][number], *rest) for number, *rest in told))
     measured = {row["series_id"] for row in tables["results"]}
     tables["series"] = [row for row in tables["series"] if row["id"] in measured]
     return {
