@@ -47,7 +47,7 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
         report = import_all(settings, store)
         text = import_text(report)
         check_import(app, report, text, settings.results_dir.resolve())
-        _check_placed(settings, store)
+        _check_placed(settings, store, given=repo is not None)
         app.say(text)
         flags = every_flag(store, up_to_date(settings, store), settings.plan)
         said = headline(flags, store.not_judged())
@@ -78,14 +78,18 @@ def _folder(settings: "Settings", out: str | None) -> Path:
     return html
 
 
-def _check_placed(settings: "Settings", store: "Store") -> None:
-    """Raises InconclusiveError where a repository is known, and no commit with results is of its branch."""
+def _check_placed(settings: "Settings", store: "Store", *, given: bool) -> None:
+    """Raises InconclusiveError where a repository is known, and no commit with results is of its branch. One
+    that was given by mistake is not remembered."""
     from nbbench.errors import InconclusiveError
+    from nbbench.record.viewed import forget_repository
     from nbbench.words import plural
 
     placed = {commit.hash for commit in store.commits()}
     measured = store.measured_commits()
     if settings.branch and not any(commit.hash in placed for commit in measured):
+        if given:
+            forget_repository(settings)
         raise InconclusiveError(
             f"none of the {plural(len(measured), 'commit')} with results is of the branch {settings.branch}",
             hint="is --repo the repository of these results, with all of its history?",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nbbench.history.facts import Setups
 
 
-RULES = 24
+RULES = 25
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 

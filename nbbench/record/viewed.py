@@ -7,6 +7,7 @@ name, the branch and the web address of commits.
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 from nbbench.config import Settings, asv_setting, load_settings
@@ -51,6 +52,13 @@ def view_settings(source: str, repo: str | None, db: str | None = None) -> Setti
         said["show_commit_url"] = said["show_commit_url"] or _address_of_commits(place, repo)
         write_text(own, json.dumps(said, indent=1))
     return load_settings(home, overrides=flags | {"branch": said["branches"]})
+
+
+def forget_repository(settings: Settings) -> None:
+    """Take back that a repository stands for these results: their commits stand by their dates again."""
+    shutil.rmtree(settings.subject_git, ignore_errors=True)
+    said = {"project": settings.project, "branches": "", "show_commit_url": ""}
+    write_text(settings.root / CONF, json.dumps(said, indent=1))
 
 
 def commit_address(conf: Path) -> str:

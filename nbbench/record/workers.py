@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -44,7 +45,10 @@ def share_work(
     ) as pool:
         try:
             for item in items:
+                # what is started here is deaf to Ctrl-C, which a terminal sends to all: this one ends them
+                heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
                 waiting.append(pool.submit(_do, item))
+                signal.pthread_sigmask(signal.SIG_SETMASK, heard)
                 if len(waiting) > _AHEAD * jobs:
                     yield waiting.popleft().result()
             while waiting:

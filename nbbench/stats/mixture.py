@@ -43,6 +43,9 @@ FLIP_SIGMAS = 4.0
 BESIDE = 30
 """Values on either side of a step that must show it."""
 
+SHOWN_SIGMAS = 1.6449
+"""What the values beside a step must say of it by their ranks: one in twenty by chance, before the choice."""
+
 LEAST_VISITS = 3
 """Of these values on either side of a run, at its level: the series comes there by itself."""
 
@@ -101,11 +104,15 @@ def without_flips(steps: tuple[Step, ...], values: FloatArray, min_effect: float
     while kept:
         ends = [0, *(step.index for step in kept), values.size]
         parts = [part[np.isfinite(part)] for part in (log[a:b] for a, b in pairwise(ends))]
-        mixed = [_mixed_sides(a[-BESIDE:], b[:BESIDE]) for a, b in pairwise(parts)]
-        worst = int(np.argmax(mixed))
+        if not all(part.size for part in parts):  # values that have no logarithm
+            break
+        mixed, shown = ([rule(*sides) for sides in pairwise(parts)] for rule in (_mixed_sides, _shown))
+        worst, least = int(np.argmax(mixed)), int(np.argmin(shown))
         visits = (i for i in range(len(kept) - 1) if _is_visit(*parts[i : i + 3]))
         if mixed[worst] > LEAST_SHARE:
             del kept[worst]
+        elif shown[least] < SHOWN_SIGMAS:
+            del kept[least]
         elif (visit := next(visits, None)) is not None:
             del kept[visit : visit + 2]
         else:
@@ -115,17 +122,28 @@ def without_flips(steps: tuple[Step, ...], values: FloatArray, min_effect: float
     return tuple(step for step in levels_as_measured(kept, values) if abs(step.effect) >= min_effect)
 
 
-def _mixed_sides(before: FloatArray, after: FloatArray) -> float:
-    """The share of values at the other side's level: twice the chance that a value of either side stand the
-    wrong way round (1 less the area under the curve of Mann and Whitney 1947). 0 where noise may have put
-    them there."""
-    if not (before.size and after.size):
-        return 0.0
-    gap, sigma = _apart(before, after)
-    way = math.copysign(1.0, gap)
+def _wrong(before: FloatArray, after: FloatArray, way: float) -> float:
+    """The share of pairs of a value before and one after that stand the wrong way round: 1 less the area
+    under the curve of Mann and Whitney 1947."""
     order = np.sort(way * after)
     below = sum(np.searchsorted(order, way * before, side).sum() for side in ("left", "right"))
-    return float(below) / (before.size * after.size) if abs(gap) > FLIP_SIGMAS * sigma else 0.0
+    return 0.5 * float(below) / (before.size * after.size)
+
+
+def _mixed_sides(before: FloatArray, after: FloatArray) -> float:
+    """The share of values beside a step that are at the other side's level: twice the chance that one stand
+    the wrong way round. 0 where noise may have put them there."""
+    gap, sigma = _apart(before[-BESIDE:], after[:BESIDE])
+    clear = abs(gap) > FLIP_SIGMAS * sigma
+    return 2.0 * _wrong(before[-BESIDE:], after[:BESIDE], math.copysign(1.0, gap)) if clear else 0.0
+
+
+def _shown(before: FloatArray, after: FloatArray) -> float:
+    """In standard errors, how surely the values beside a step between two levels lie as the levels do: long
+    levels may differ by a drift while nothing happened at the place."""
+    way, sizes = median(after) - median(before), (min(before.size, BESIDE), min(after.size, BESIDE))
+    wrong = _wrong(before[-BESIDE:], after[:BESIDE], math.copysign(1.0, way))
+    return (0.5 - wrong) * math.sqrt(12.0 * math.prod(sizes) / (sum(sizes) + 1))
 
 
 def _apart(before: FloatArray, after: FloatArray) -> tuple[float, float]:
@@ -138,11 +156,9 @@ def _apart(before: FloatArray, after: FloatArray) -> tuple[float, float]:
 
 def _is_visit(before: FloatArray, inside: FloatArray, after: FloatArray) -> bool:
     """Whether a run of one level is one of a series that comes to it before and after, too."""
-    if not 0 < inside.size < BESIDE:
+    if inside.size >= BESIDE:
         return False
     for part in (before[-BESIDE:], after[:BESIDE]):
-        if not part.size:
-            return False
         gap, sigma = _apart(part, inside)
         there = np.count_nonzero(math.copysign(1.0, gap) * (part - median(part)) > 0.5 * abs(gap))
         if abs(gap) <= FLIP_SIGMAS * sigma or there < LEAST_VISITS:

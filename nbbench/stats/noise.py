@@ -185,11 +185,16 @@ def white_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
 def estimate_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
     """Noise of a spike-free series of n >= 4 points without obvious changes, from the variances of lag-h
     differences (docs/statistics.md, step 3): changes of level bias them far less than an autocorrelation."""
-    first, scale = trimmed_variance(np.diff(clipped))
+
+    def apart(lag: int) -> FloatArray:  # as if no stretch were loud: else only its long ones are left of it
+        around = np.sqrt(0.5 * (loud[lag:] ** 2 + loud[:-lag] ** 2))
+        return np.asarray((clipped[lag:] - clipped[:-lag]) / around)
+
+    first, scale = trimmed_variance(apart(1))
     if scale <= 0:
         return white_noise(clipped, loud)
     lags = range(2, max(2, min(MAX_LAG, clipped.size // 4)) + 1)
-    later = sum(trimmed_variance(clipped[h:] - clipped[:-h])[0] for h in lags) / len(lags)
+    later = sum(trimmed_variance(apart(h))[0] for h in lags) / len(lags)
     rho = float(np.interp(later / first, _lag_ratio(len(lags)), RHO_GRID))
     return Noise(max(math.sqrt(first / (2.0 * (1.0 - rho))), LEAST_SIGMA), rho, loud)
 

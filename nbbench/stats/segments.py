@@ -187,8 +187,20 @@ class Levels:
             weakest = int(np.argmin(strength))
             if strength[weakest] >= limit:
                 return cuts, tests
-            cuts = self.refine(cuts[:weakest] + cuts[weakest + 1 :])
+            cuts = self._closed_up(cuts[:weakest] + cuts[weakest + 1 :], limit, min_effect)
         return [], []
+
+    def _closed_up(self, cuts: list[int], limit: float, min_effect: float) -> list[int]:
+        """Cuts moved to their best places after one was dropped, but none that reached ``limit`` to where it
+        does not: there it would be the next to be dropped, and so on along the series."""
+        moved = self.refine(cuts)
+        for i, (cut, place) in enumerate(zip(cuts, moved, strict=True)):
+            a, b = bounds(moved, i, self.n)
+            if place != cut and a + MIN_SEGMENT <= cut <= b - MIN_SEGMENT:
+                old, new = self.test(a, cut, b), self.test(a, place, b)
+                if new.statistic < limit <= old.statistic and abs(old.effect) >= min_effect:
+                    moved[i] = cut
+        return moved
 
     def measure_inflation(self, cuts: list[int]) -> None:
         """Compare the spread of contrasts between equal neighbouring windows with what AR(1) noise would

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.stats.noise import MIN_SEGMENT, difference_sigma, mad_sigma, median, running_median
+from nbbench.stats.noise import LEAST_SIGMA, MIN_SEGMENT, difference_sigma, mad_sigma, median, running_median
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -23,14 +23,18 @@ LEAST_SERIES = 5
 EXCEPT = 6
 """One series in so many need not follow: it runs other code, or was disturbed."""
 
-LEAST_AGAIN = 3
-"""Series that must jump, and half of those measured, where a level was measured on OCCASIONS or more that lie
-apart in time: bursts would have begun and ended beside the same commits each time."""
+LEAST_HALF = 3
+"""Series that must jump, and half of those measured, at both ends of a short level that no burst can be."""
+
+LEAST_APART = 2
+"""Series that stay where they are at both ends of a level that others share."""
 
 OCCASIONS = 2
-TURNS = {1: 1, OCCASIONS: 3}
-"""How many turns of measuring before and after a commit say, in their median, what the machine was like: one
-of several may have met a short level of its own, but a lone commit has nothing else to show."""
+"""Bursts would have begun and ended beside the same commits on each of so many occasions apart in time."""
+
+ONE, SEVERAL = 1, 3
+"""Turns of measuring before and after a commit whose median says what the machine was like: one of several
+may have met a short level of its own, but what most series share has the very next to show."""
 
 JUMP_SIGMAS = 1.5
 """A series jumps where two neighbours differ by so many sigmas of what such two differ by."""
@@ -50,9 +54,9 @@ class SharedJumps:
     """Sums over the series of a machine at each of ``size`` commits, and the levels that follow."""
 
     def __init__(self, size: int) -> None:
-        self._jumps, self._total = _Counts(size), np.zeros(size)
-        # what was measured before and after, by the occasions on which a level was measured
-        self._beside = {n: (_Counts(size), _Counts(size)) for n in TURNS}
+        self._jumps, self._around, self._total = _Counts(size), _Counts(size), np.zeros(size)
+        # against what was measured before and after, by the turns whose median that is
+        self._beside = {turns: (_Counts(size), _Counts(size)) for turns in (ONE, SEVERAL)}
         self._at = np.full(size, np.nan)
 
     def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
@@ -74,9 +78,9 @@ class SharedJumps:
         self._total[places] += np.nan_to_num(np.clip(jumps, -MOST_SIGMAS, MOST_SIGMAS))
         apart = np.full(log_values.size, np.nan)
         apart[known] = (present - running_median(present, SHORT - 1)) / unit
+        self._around.add(places, apart)
         order = np.argsort(at, kind="stable")[: int(np.isfinite(at).sum())]
-        for occasions, turns in TURNS.items() if order.size else ():
-            since, until = self._beside[occasions]
+        for turns, (since, until) in self._beside.items() if order.size else ():
             since.add(places[order[1:]], apart[order[1:]] - _just_before(apart[order], turns))
             until.add(places[order[:-1]], apart[order[:-1]] - _just_before(apart[order[::-1]], turns)[::-1])
         self._at[places] = np.fmin(self._at[places], at)
@@ -87,49 +91,73 @@ class SharedJumps:
         measured = np.flatnonzero(self._jumps.known)
         if measured.size >= SHORT:
             mean = self._total[measured] / self._jumps.known[measured]
-            certain = np.abs(mean) >= CERTAIN_SIGMAS * mad_sigma(mean)
-            once, again = (np.where(certain, self._jumps.shared(measured, n), 0) for n in (1, OCCASIONS))
-            found[measured[self._kept(measured, once, again)]] = 1
+            sigmas = mean / max(mad_sigma(mean), LEAST_SIGMA)
+            once = np.where(np.abs(sigmas) >= CERTAIN_SIGMAS, self._jumps.most(measured), 0)
+            found[measured[self._kept(measured, once, sigmas)]] = 1
         return np.cumsum(found)
 
-    def _kept(self, measured: IntArray, once: IntArray, again: IntArray) -> list[int]:
+    def _kept(self, measured: IntArray, once: IntArray, sigmas: FloatArray) -> list[int]:
         """Which of the ``measured`` places (m,) begin a level, of those at which most series jump to one side
         (m,): not the ends of short ones of which one end is not shared, or is not in time. Where half of the
-        series jump, `again`, those of short ones that were measured on OCCASIONS."""
-        cuts, loose = (np.flatnonzero(side).tolist() for side in (once, again))
-        several = {
-            end
-            for i, first in enumerate(loose)
-            for last in loose[i + 1 : i + SHORT]
-            if 1 < last - first < SHORT and again[first] == -again[last]
-            if self._in_time(measured, first, last, int(again[first]), OCCASIONS)
-            for end in (first, last)
-        }
+        series jump, those of short ones that no burst can be, by the ``sigmas`` (m,) of both their ends."""
+        half = self._jumps.half(measured)
+        cuts, loose = (np.flatnonzero(side).tolist() for side in (once, half))
+        short: set[int] = set()
+        for i, first in enumerate(loose):
+            for last in loose[i + 1 : i + SHORT]:
+                # certain by both ends together
+                certain = abs(sigmas[first] - sigmas[last]) >= 2 * CERTAIN_SIGMAS
+                if last - first < SHORT and certain and half[first] == -half[last]:
+                    undone = 2 * abs(sigmas[first] + sigmas[last]) <= max(abs(sigmas[[first, last]]))
+                    if self._no_burst(measured, first, last, int(half[first]), undone=bool(undone)):
+                        short |= {first, last}
         dropped: set[int] = set()
         for first, last in pairwise([-1, *cuts, measured.size]):
             whole = first >= 0 and last < measured.size
             if last - first < SHORT and not (
-                whole and self._in_time(measured, first, last, int(once[first]), 1)
+                whole and self._in_time(measured, first, last, int(once[first]), ONE)
             ):
                 dropped |= {first, last}
-        return sorted({*cuts} - dropped | several)
+        return sorted({*cuts} - dropped | short)
 
-    def _in_time(self, measured: IntArray, first: int, last: int, side: int, occasions: int) -> bool:
-        """Whether the level also stands out, to its ``side``, of what was measured right before and after
-        each of its commits, where those are not its neighbours on the branch; and whether they were measured
-        on so many ``occasions`` that lie apart in time."""
-        at = self._at[measured]
-        if not np.isfinite(at).any():
-            return occasions == 1
-        turns = np.argsort(at, kind="stable")
-        turn = np.argsort(turns)
-        if np.count_nonzero(np.diff(np.sort(turn[first:last])) > 1) + 1 < occasions:
+    def _no_burst(self, measured: IntArray, first: int, last: int, side: int, *, undone: bool) -> bool:
+        """Whether no burst makes half of the series stand out to their ``side`` at these commits: it does not
+        come back; makes nothing faster than it is, and lies over all that is measured while it lasts. So what
+        was measured in a row must have its beginning ``undone`` by its end, or it is what bursts left."""
+        if not self._in_time(measured, first, last, side, SEVERAL):
             return False
+        if self._occasions(measured, first, last) >= OCCASIONS:
+            return True
+        inside, level = measured[first + 1 : last], measured[first:last]
+        known, jumped = self._jumps.known, self._jumps.jumped
+        apart = (known - jumped)[measured[[first, last]]].min() >= LEAST_APART
+        together = inside.size and (jumped[inside] <= known[inside] // EXCEPT).all()
+        stands = (self._around.half(level) == side).all()
+        return bool(undone and stands and (side < 0 or (apart and together)))
+
+    def _turns(self, measured: IntArray) -> IntArray:
+        """In which turn each of the ``measured`` places was."""
+        return np.argsort(np.argsort(self._at[measured], kind="stable"))
+
+    def _occasions(self, measured: IntArray, first: int, last: int) -> int:
+        """On how many occasions that lie apart in time the level was measured; 1 where nobody knows."""
+        known = np.isfinite(self._at[measured]).any()
+        turns = np.sort(self._turns(measured)[first:last])
+        return int(np.count_nonzero(np.diff(turns) > 1)) + 1 if known else 1
+
+    def _in_time(self, measured: IntArray, first: int, last: int, side: int, turns: int) -> bool:
+        """Whether the level also stands out, to its ``side``, of what was measured so many ``turns`` before
+        and after each of its commits, where those are not its neighbours on the branch."""
+        if not np.isfinite(self._at[measured]).any():
+            return True
+        turn = self._turns(measured)
+        in_turn = np.argsort(turn)
         for place in range(first, last):
             sides = turn[place] - 1, turn[place] + 1
-            for counts, other in zip(self._beside[occasions], sides, strict=True):
-                beside = 0 <= other < turns.size and first - 1 <= turns[other] <= last
-                if not beside and counts.shared(measured[[place]], occasions)[0] != side:
+            for counts, other in zip(self._beside[turns], sides, strict=True):
+                beside = 0 <= other < turn.size and first - 1 <= in_turn[other] <= last
+                shared = counts.most if turns == ONE else counts.half
+                if not beside and shared(measured[[place]])[0] != side:
                     return False
         return True
 
@@ -204,11 +232,21 @@ class _Counts:
         self._up[places] += jumps >= JUMP_SIGMAS
         self._down[places] += jumps <= -JUMP_SIGMAS
 
-    def shared(self, places: IntArray, occasions: int) -> IntArray:
-        """To which side most series jump at the ``places`` (m,), half of them where that is asked on several
-        ``occasions``: 1, -1, or 0 where they do not agree."""
+    @property
+    def jumped(self) -> IntArray:
+        """How many series (size,) jump at each commit."""
+        return self._up + self._down
+
+    def most(self, places: IntArray) -> IntArray:
+        """To which side all but one series in EXCEPT jump at the ``places`` (m,): 1, -1, or 0 where they do
+        not agree."""
         known = self.known[places]
-        most = np.where(known >= LEAST_SERIES, known - known // EXCEPT, known + 1)
-        least = most if occasions == 1 else np.maximum((known + 1) // 2, LEAST_AGAIN)
+        return self._side(places, np.where(known >= LEAST_SERIES, known - known // EXCEPT, known + 1))
+
+    def half(self, places: IntArray) -> IntArray:
+        """To which side half of the series jump, as `most` has it."""
+        return self._side(places, np.maximum((self.known[places] + 1) // 2, LEAST_HALF))
+
+    def _side(self, places: IntArray, least: IntArray) -> IntArray:
         side: IntArray = np.where(self._up[places] >= least, 1, 0) - (self._down[places] >= least)
         return side

@@ -47,6 +47,9 @@ commits stand by their dates. The rules look at nothing but values:
   levels. *Undone* are events that name the commit by which later ones had undone them. *Undid* are those that
   name the event which they undid: the end of a level of few values has the old level before it, so it
   cannot separate.
+* *Or undone, from its level* is *or undone* where the values before an event begin with the series' event
+  before it (three at least): a step that follows another within {NEXT} values leaves that one's level. The
+  {NEXT} after it are as they are, whatever follows.
 * A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians
   differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side, and where the {NEXT} on both sides
   separate. It is found where an event has a change of that series there (± {NEAR} commits).
@@ -65,11 +68,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Counted:
-    """One event by the rules; `separates` and `holds` are None where it has too few values around it."""
+    """One event by the rules; all are None where it has too few values around it. `leaves` is whether it
+    separates from the level that the event before it left behind."""
 
     event: Event
     separates: bool | None
     holds: bool | None
+    leaves: bool | None
 
     @property
     def marked(self) -> bool:
@@ -110,6 +115,7 @@ class Tree:
         for change in (c for e in self.events for c in e.changes if not c.fails):
             span = self.order.index(change.lo_commit), self.order.index(change.hi_commit)
             placed.setdefault(change.key, []).append((*span, change.effect > 0))
+        self.begun = {key: sorted(hi for _, hi, _ in spans) for key, spans in placed.items()}
         self.missed: list[tuple[Curve, int]] = []
         for part in self._curves.parts():
             for _, curve in self._curves.read(part):
@@ -136,27 +142,30 @@ class Tree:
         for event in self.events:
             sides = [s for c in event.changes if (s := self.sides(c)) is not None]
             if not sides:
-                yield Counted(event, None, None)
+                yield Counted(event, None, None, None)
                 continue
-            apart = [_auc(before, after) for before, after, _ in sides]
-            held = [np.mean(after > middle) >= APART - 0.1 for _, after, middle in sides]
-            yield Counted(event, bool(np.median(apart) >= APART), bool(np.mean(held) >= 0.5))
+            apart = [_auc(before, after) for before, after, _, _ in sides]
+            left = [_auc(before[-own:], after) for before, after, _, own in sides]
+            held = [np.mean(after > middle) >= APART - 0.1 for _, after, middle, _ in sides]
+            separates, leaves = (bool(np.median(areas) >= APART) for areas in (apart, left))
+            yield Counted(event, separates, bool(np.mean(held) >= 0.5), leaves)
 
-    def sides(self, change: ChangePoint) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """Up to NEXT values before and after a change and the middle of its levels, turned to rise."""
+    def sides(self, change: ChangePoint) -> tuple[np.ndarray, np.ndarray, float, int] | None:
+        """Up to NEXT values before and after a change and the middle of its levels, turned to rise; and how
+        many of those before are at the level that it left (three at least)."""
         if change.fails or (curve := self.kept.get(change.key)) is None:
             return None
         places = np.array([self.order.index(commit) for commit in curve.commits])
         known = np.isfinite(curve.values)
         lo, hi = self.order.index(change.lo_commit), self.order.index(change.hi_commit)
-        before, after = (
-            curve.values[known & (places < lo)][-NEXT:],
-            curve.values[known & (places >= hi)][:NEXT],
-        )
+        old = known & (places < lo)
+        since = max((one for one in self.begun[change.key] if one < hi), default=0)
+        before, after = curve.values[old][-NEXT:], curve.values[known & (places >= hi)][:NEXT]
         if min(before.size, after.size) < 3:
             return None
         way = 1.0 if change.after > change.before else -1.0
-        return way * before, way * after, way * (change.before + change.after) / 2
+        own = max(int((old & (places >= since)).sum()), 3)
+        return way * before, way * after, way * (change.before + change.after) / 2, own
 
 
 def _auc(before: np.ndarray, after: np.ndarray) -> float:
@@ -198,8 +207,9 @@ def _row(name: str, tree: Tree) -> list[object]:
     apart, held = sum(bool(one.separates) for one in every), sum(bool(one.holds) for one in every)
     good = sum(bool(one.separates or one.marked) for one in every)
     told = sum(bool(one.separates or one.marked or one.event.undoes) for one in every)
+    left = sum(bool(one.leaves or one.marked) for one in every)
     size = max(len(every), 1)
-    shares = (f"{count / size:.0%}" for count in (apart, held, good, told))
+    shares = (f"{count / size:.0%}" for count in (apart, held, good, told, left))
     steps = f"{tree.found}/{tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
     return [
         name, tree.store.counts()["series"], len(tree.events), len(every),
@@ -226,7 +236,7 @@ def main() -> None:
                 took = f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB"
                 costs.append([folder.name, *took, f"{again.wall_s:.2f} s"])
     heads = ["tree", "series", "events", "rated", "separate", "hold"]
-    heads += ["or undone", "or undid", "clean steps"]
+    heads += ["or undone", "or undid", "or undone, from its level", "clean steps"]
     table = tabulate(events, heads, tablefmt="pipe")
     cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
     when = f"{datetime.now(UTC):%Y-%m-%d}, rules {RULES}"

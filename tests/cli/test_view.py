@@ -128,6 +128,8 @@ def test_the_repository_gives_order_titles_release_and_links(tree, tmp_path, cap
     git(other, "commit", "-q", "-m", "Another history")
     code, _, err = run(capsys, tree, "--repo", other)
     assert code == 4 and "none of the 20 commits with results is of the branch" in err
+    code, out, _ = run(capsys, tree)  # the wrong one is not remembered
+    assert code == 0 and start(site(out))["release"] == ["", -1]
 
 
 def test_a_url_is_cloned_and_brought_up_to_date(tmp_path, capsys):

@@ -358,6 +358,16 @@ def test_a_history_of_many_levels_does_not_pass_for_noise_with_a_long_memory():
     assert len(found) <= len(at)
 
 
+@pytest.mark.parametrize("seed", [0, 39, 49, 57])
+def test_a_change_that_is_dropped_does_not_take_the_next_ones_with_it(seed):
+    """Where an unquiet beginning is no level, its neighbour took its place and was dropped there in turn."""
+    rng, at = np.random.default_rng(seed), (33, 49, 57, 67)
+    unquiet = 0.6 * np.exp(0.5 * rng.standard_normal(14))
+    levels = np.repeat([0.82, 0.95, 0.84, 1.0, 1.48, 1.25], [5, 14, 16, 8, 10, 60])
+    values = np.concatenate((unquiet, levels)) * np.exp(0.02 * rng.standard_normal(127))
+    assert {step.index for step in detect_steps(values, alpha=0.05, min_effect=0.05)} >= {*at}
+
+
 def test_a_step_blurred_over_a_few_commits_is_one():
     values = noisy(120, 0.01, seed=3)
     values[58:61] *= 1.03

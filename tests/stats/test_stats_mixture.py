@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
 
 from nbbench.stats.changepoint import detect_steps
 from nbbench.stats.mixture import LEAST_FLIPS, Mixture, find_mixture, without_flips
@@ -172,11 +173,25 @@ def test_a_step_down_from_a_loud_level_is_a_step():
     assert without_flips(step, values) == step
 
 
-@given(st.integers(0, 50), st.floats(0.2, 1.5))
-@settings(max_examples=40, deadline=None, derandomize=True)
-def test_a_small_step_in_noise_is_no_flip(seed: int, sigmas: float):
-    """Noise puts values on both sides of it, but none at a level of its own."""
-    noise = np.random.default_rng(seed).standard_normal(60)
-    values = np.exp(0.02 * (noise + np.repeat([0.0, sigmas], 30)))
-    steps = detect_steps(levels(np.repeat([0, 1], 30)), alpha=0.05)
-    assert without_flips(steps, values) == steps
+@given(st.integers(0, 50), st.floats(0.0, 1.5), st.integers(3, 60))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_step_in_noise_is_no_flip_where_its_place_shows_it(seed: int, sigmas: float, length: int):
+    """Noise puts values on both sides of it, but none at a level of its own; of the 30 values beside it the
+    ranks must say so at one in twenty."""
+    noise = np.random.default_rng(seed).standard_normal(60 + length)
+    values = np.exp(0.02 * (noise + np.repeat([0.0, sigmas], [60, length])))
+    steps = detect_steps(levels(np.repeat([0, 1], [60, length])), alpha=0.05)
+    before, after = values[30:60], values[60:90]
+    way = "greater" if np.median(values[60:]) > np.median(values[:60]) else "less"
+    p_value = mannwhitneyu(after, before, alternative=way, method="asymptotic", use_continuity=False).pvalue
+    assert bool(without_flips(steps, values)) is bool(p_value <= 0.05)
+
+
+def test_long_levels_that_differ_by_a_drift_are_no_step():
+    noise = 0.02 * np.random.default_rng(5).standard_normal(400)
+    values = np.exp(noise + np.repeat([0.0, 0.02, -0.02, 0.0], [170, 30, 30, 170]))
+    values[:170] *= 1.0 - np.linspace(0.1, 0.0, 170)
+    values[230:] *= 1.0 + np.linspace(0.0, 0.1, 170)
+    step = detect_steps(levels(np.repeat([0, 1], 200)), alpha=0.05)
+    assert np.median(values[200:]) > 1.05 * np.median(values[:200])
+    assert [one.index for one in step] == [200] and without_flips(step, values) == ()

@@ -68,10 +68,30 @@ def test_half_of_the_series_tell_where_the_level_was_measured_at_several_times()
     values = quiet()
     values[:5, AT : AT + 2] += 0.4
     assert ends(values, turns) == [AT, AT + 2]
-    assert ends(values) == []  # in a row one burst is enough
     values = quiet()
     values[:5, AT] += 0.4
     assert ends(values, turns) == []
+
+
+def test_a_burst_lies_over_all_that_is_measured_while_it_lasts():
+    values = quiet()
+    values[:5, AT : AT + 2] += 0.4
+    assert ends(values) == [AT, AT + 2]  # three series were measured in between, and stay
+    values = quiet()
+    values[5:, AT] += 0.4
+    values[:, AT + 1] += 0.4
+    values[:5, AT + 2] += 0.4
+    assert ends(values) == []
+
+
+def test_half_of_the_series_tell_of_a_lone_commit_where_it_is_faster():
+    values = quiet()
+    values[:5, AT] -= 0.4
+    assert ends(values) == [AT, AT + 1]
+    assert ends(-values) == []
+    between = quiet()
+    between[:5, [AT - 1, AT + 1]] += 0.4  # two bursts leave what was there
+    assert ends(between) == []
 
 
 def test_the_newest_values_wait_for_their_end_and_wandering_of_all_is_no_level():

@@ -1,11 +1,12 @@
 """The wall-clock history of the real branch, judged by what the ledger says.
 
-The branch was measured three times commit after commit, and three times in the order of `nbbench run`. A
-commit is an event of a series when its exact work differs from that of the commit before (by the product's
-own rule, `nbbench.history.confirmed`) and its time differs by at least 10 %. How much the time differs is
-read from the *other* recordings, over all commits of equal work, so that the noise of a series cannot make
-its own truth. Changes between OPEN and 10 %, or so near to it that the other recordings cannot tell, are
-neither right nor wrong; a commit with equal work is no event, whatever its time.
+The branch was measured three times commit after commit, and three times in the order of `nbbench run`; a
+third part of the data (HELD_OUT) was recorded for one look at it when the detector was done. A commit is an
+event of a series when its exact work differs from that of the commit before (by the product's own rule,
+`nbbench.history.confirmed`) and its time differs by at least 10 %. How much the time differs is read from the
+*other* recordings, over all commits of equal work, so that the noise of a series cannot make its own truth.
+Changes between OPEN and 10 %, or so near to it that the other recordings cannot tell, are neither right nor
+wrong; a commit with equal work is no event, whatever its time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,16 +47,22 @@ OPEN = np.log(1.05)
 RECORDINGS = ("branch1", "branch2", "branch3")
 """Commit after commit; they tell the size of every event."""
 
-DRAWN = ("branch4", "branch5", "branch6")
-"""In the order in which `nbbench run` takes the commits, with its canaries beside every value."""
+HELD_OUT = 2
+"""The part of the data on which nothing was tuned and at which nobody looked before the table was made."""
+
+PARTS = (("branch1",), ("branch2", "branch3"), ("branch7", "branch10"))
+DRAWN_PARTS = (("branch4",), ("branch5", "branch6"), ("branch8", "branch9"))
+"""Recordings of each part; the drawn ones in the order in which `nbbench run` takes the commits, with its
+canaries beside every value."""
 
 
-def branch(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
-    """One series a benchmark: the first recording for tuning (0), the later ones for the table (1)."""
-    recordings = DRAWN if drawn else RECORDINGS
+def branch(
+    half: int, *, drawn: bool = False, bursts: bool = False, names: tuple[str, ...] = ()
+) -> list[Truth]:
+    """One series a benchmark of the part ``half`` of the data, or of the recordings ``names``."""
     rng = np.random.default_rng([4, half])
     found = []
-    for name in recordings[:1] if half == 0 else recordings[1:]:
+    for name in names or (DRAWN_PARTS if drawn else PARTS)[half]:
         together = []
         for series in range(_values(name).shape[1]):
             truth = _truth(name, series)
@@ -74,11 +82,11 @@ def _siblings(together: list[Truth]) -> list[Truth]:
 def twice(half: int, *, drawn: bool = False, bursts: bool = False) -> list[Truth]:
     """The branch measured twice, by the mean of both logs; each confirms the other's short levels.
 
-    The table has the second and third recording; nothing was tuned on pairs, and the tuning half has none.
+    Nothing was tuned on pairs, and the tuning half has none.
     """
     if half == 0:
         return []
-    names = (DRAWN if drawn else RECORDINGS)[1:]
+    names = (DRAWN_PARTS if drawn else PARTS)[half]
     rng = np.random.default_rng([5, half])
     found = []
     for series in range(_values(names[0]).shape[1]):
@@ -156,6 +164,7 @@ def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
     commits = tuple(_branch_commits()[int(place)] for place in position)
     work = list(SERIES)[series].replace("bandwidth-256", "bandwidth-512")
     known = np.isfinite(values)
+    drawn = f"{name}_beside" in stored
     first = {i: next((j for j in range(i, values.size) if known[j]), i) for i in (*changes, *open_places)}
     return Truth(
         values,
@@ -163,15 +172,16 @@ def _truth(name: str, series: int, tested: tuple[str, ...] = ()) -> Truth:
         tuple(sorted({first[i] for i in open_places})),
         ledgers=tuple(_ledgers(commit.tree).get(work) for commit in commits),
         commits=commits,
-        contended=waited(name, series) if name in DRAWN else recorded_contended(name),
-        canary=stored[f"{name}_beside"][:, series].T if name in DRAWN else None,
-        at=stored[f"{name}_at"] if name in DRAWN else None,
+        contended=waited(name, series) if drawn else recorded_contended(name),
+        canary=stored[f"{name}_beside"][:, series].T if drawn else None,
+        at=stored[f"{name}_at"] if drawn else None,
     )
 
 
 def _values(name: str) -> np.ndarray:
     """Times of a recording of the branch, (commits, series)."""
-    return load()[f"{name}_values"] if name in DRAWN else value(load()[f"{name}_times"])
+    stored = load()
+    return stored[f"{name}_values"] if f"{name}_values" in stored else value(stored[f"{name}_times"])
 
 
 @cache
@@ -254,26 +264,42 @@ def _with_bursts(truth: Truth, series: int, rng: np.random.Generator, half: int)
     return replace(truth, values=values, contended=contended | truth.contended)
 
 
+_TIMED = {
+    "bandwidth.Warm.time_run": "bandwidth-{}-{}",
+    "vectorisation.Absorption.time_run": "absorption-{}",
+    "vectorisation.MosaicDomains.time_run": "mosaic_domains-{}",
+    "vectorisation.MultiSource.time_run": "multi_source-{}",
+    "vectorisation.Oversample.time_run": "oversample-{}",
+    "vectorisation.PhiSteps.time_run": "phi_steps-{}",
+    "vectorisation.Sources.time_generate": "sources-3969",
+    "vectorisation.Tricubic.time_interpolate": "tricubic-{}-{}",
+}
+"""Benchmarks whose times are committed, and the workloads that they run."""
+
+
 def committed() -> list[Truth]:
-    """The committed results of the reference machine with their samples, and when asv began each; truth from
+    """The committed times of the reference machine with their samples, and when asv began each; truth from
     the committed ledgers."""
     commits = {commit.hash: commit for commit in _branch_commits().values()}
-    found: dict[tuple[str, str], list[_Row]] = {}
+    found: dict[str, list[_Row]] = {}
     at: dict[str, float] = {}
     for path in sorted((RESULTS / "reference-2core").glob("*.json")):
         content = json.loads(path.read_text())
         commit = commits.get(content.get("commit_hash", ""))
-        entry = content.get("results", {}).get("bandwidth.Warm.time_run")
-        if commit is None or not entry or not entry[0]:
+        entries = content.get("results", {})
+        if commit is None or not (entries.get("bandwidth.Warm.time_run") or [None])[0]:
             continue
-        at[commit.hash] = float(entry[3])
-        pairs = [(size, dtype.strip("'")) for size in entry[1][0] for dtype in entry[1][1]]
-        samples = entry[11] if len(entry) > 11 else [None] * len(pairs)
-        for pair, median, taken in zip(pairs, entry[0], samples, strict=True):
-            done = _ledgers(commit.tree).get(f"bandwidth-{pair[0]}-{pair[1]}")
-            # what was skipped is NaN
-            if median is not None and math.isfinite(median) and done is not None and not done.error:
-                found.setdefault(pair, []).append(_Row(commit, float(median), tuple(taken or ()), done))
+        at[commit.hash] = float(entries["bandwidth.Warm.time_run"][3])
+        for benchmark, workload in _TIMED.items():
+            if not (entry := entries.get(benchmark)) or not entry[0]:
+                continue
+            runs = [workload.format(*(value.strip("'") for value in each)) for each in product(*entry[1])]
+            samples = entry[11] if len(entry) > 11 else [None] * len(runs)
+            for name, median, taken in zip(runs, entry[0], samples, strict=True):
+                done = _ledgers(commit.tree).get(name)
+                # what was skipped is NaN
+                if median is not None and math.isfinite(median) and done is not None and not done.error:
+                    found.setdefault(name, []).append(_Row(commit, float(median), tuple(taken or ()), done))
     kept = [sorted(rows, key=lambda row: row.commit.position) for rows in found.values() if len(rows) >= 20]
     every = {row.commit.hash: row.commit for rows in kept for row in rows}
     line = sorted(every.values(), key=lambda commit: commit.position)

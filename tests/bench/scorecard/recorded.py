@@ -3,8 +3,8 @@
 Each recording is a list of processes in order: `NAME_times` (processes, series, samples) and `NAME_canary`
 (processes, series + 1, 2) in seconds, float32, NaN where a commit cannot run; `NAME_position` is the commit's
 place on the branch; `NAME_switches` the involuntary context switches of the process; `NAME_at` seconds since
-the recording began. `aa3`, `aa3_load`, `aa4` and `branch4` to `branch6` have arrays of their own
-(`record_beside`). `work` (commits, series, 2) are operations and
+the recording began. `aa3`, `aa3_load`, `aa4`, `aa5`, `branch4` to `branch6`, `branch8`, `branch9` and
+`branch11` have arrays of their own (`record_beside`). `work` (commits, series, 2) are operations and
 bytes per pixel of the same series at a small size, for the positions in `work_position`. See
 tests/bench/data/README.md for where each was recorded.
 """
@@ -66,11 +66,11 @@ def aa_canaries(half: int) -> list[np.ndarray]:
 
 def beside(half: int, name: str = "aa3") -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Log residuals of the A/A series that were recorded with `nbbench.probe.canary`, and the logarithms of
-    their canaries (programs, n): the first (0) or the second half (1)."""
+    their canaries (programs, n): the first (0) or the second half (1), or all (2)."""
     stored = load()
     values, canaries = np.log(stored[f"{name}_values"]), np.log(stored[f"{name}_beside"])
     middle = len(values) // 2
-    part = slice(None, middle) if half == 0 else slice(middle, None)
+    part = (slice(None, middle), slice(middle, None), slice(None))[half]
     series = range(values.shape[1])
     return (
         [values[part, s] - np.median(values[part, s]) for s in series],

@@ -42,6 +42,7 @@ def all_rows(half: int, count: int, asv_data: Path | None) -> list[Row]:
         _labelled(half),
         *_unchanged(half),
         *_real(half),
+        *(_held_out() if half else ()),
     ]
 
 
@@ -188,10 +189,37 @@ def _real(half: int) -> list[Row]:
     return [*_branch(half, drawn=False), *others, *_branch(half, drawn=True)]
 
 
+_HELD_OUT = "held out: recorded on 2026-11-27, judged once"
+
+
+def _held_out() -> list[Row]:
+    """What was recorded when the detector was done."""
+    busy = partial(real.branch, real.HELD_OUT, names=("branch11",))
+    unchanged = partial(real.unchanged_beside, real.HELD_OUT, "aa5")
+    orders = ("commit after commit", planted.one_by_one), (_DRAWN, planted.drawn)
+    return [
+        *(
+            _aa(f"A/A, {_HELD_OUT}", name, partial(unchanged, order=order), "alarms ≤ 1", telemetry=True)
+            for name, order in orders
+        ),
+        *_branch(real.HELD_OUT, drawn=False),
+        *_branch(real.HELD_OUT, drawn=True),
+        Row(
+            f"{_REAL}, {_DRAWN}, {_HELD_OUT}",
+            "beside other work on both cores",
+            real.OPEN,
+            busy,
+            telemetry=True,
+            ledger=True,
+        ),
+    ]
+
+
 def _branch(half: int, *, drawn: bool) -> list[Row]:
+    held = f", {_HELD_OUT}" if half == real.HELD_OUT else ""
     return [
         Row(
-            f"{_REAL}, {_DRAWN}" if drawn else _REAL,
+            f"{_REAL}, {_DRAWN}{held}" if drawn else f"{_REAL}{held}",
             name,
             real.OPEN,
             partial(collect, half, drawn=drawn, bursts=bursts),
