@@ -6,7 +6,7 @@ names. Nothing here writes, and nothing here knows the database.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -15,7 +15,7 @@ from operator import ne
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nbbench.model import Benchmark, Machine, Result, SeriesKey, Status
+from nbbench.model import Benchmark, Machine, SeriesKey, Status
 from nbbench.record.asv_values import (
     MAX_NAME,
     NOT_A_NUMBER,
@@ -70,23 +70,6 @@ class ResultRow(NamedTuple):
         of = self.benchmark
         return _series_keys(of.name, of.version, of.param_names, of.params, self.machine, self.environment)
 
-    def results(self, commit: str) -> Iterator[Result]:
-        """The row's results one by one."""
-        lists = self.status, self.value, self.samples, self.number, self.ci_lo, self.ci_hi
-        for key, status, value, samples, times, lo, hi in zip(self.keys, *lists, strict=True):
-            unit, started, took = self.benchmark.unit, self.started_at, self.duration_s
-            yield Result(key, commit, status, value, unit, samples, times, lo, hi, started, took)
-
-
-def joined(rows: Sequence[tuple[Any, ...]], places: Sequence[int] | None = None) -> ResultRow:
-    """The rows of a file as one, of no benchmark, each field of which is a list; with ``places`` only these
-    results, in their order."""
-    fields = [[value for row in rows for value in row[number]] for number in range(3, 9)]
-    fields += [[row[number] for row in rows for _ in row[3]] for number in (9, 10)]
-    if places is not None:
-        fields = [list(map(one.__getitem__, places)) for one in fields]
-    return ResultRow._make([None, "", "", *fields])
-
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
@@ -109,13 +92,8 @@ class ParsedFile:
         """How many results it has."""
         return sum(len(row.value) for row in self.rows)
 
-    @property
-    def results(self) -> tuple[Result, ...]:
-        """All results one by one."""
-        return tuple(result for row in self.rows for result in row.results(self.commit))
 
-
-class Declared(dict[str, Benchmark]):
+class KnownBenchmarks(dict[str, Benchmark]):
     """What benchmarks.json declares, by name. As files mostly repeat what others hold, each benchmark is
     remembered as it was read last."""
 
@@ -200,8 +178,8 @@ def parse_result_file(
     names = [c if isinstance(c, str) else "" for c in columns]
     commit = name_of(top, "commit_hash", path)
     environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
-    declared = benchmarks if isinstance(benchmarks, Declared) else Declared(benchmarks)
-    table = _Rows(machine, environment, declared)
+    known = benchmarks if isinstance(benchmarks, KnownBenchmarks) else KnownBenchmarks(benchmarks)
+    table = _Rows(machine, environment, known)
     for name, row in rows.items():
         table.add_row(name, row, names)
     return ParsedFile(
@@ -218,8 +196,8 @@ def parse_result_file(
 class _Rows:
     """Gathers the rows of one file."""
 
-    def __init__(self, machine: str, environment: str, declared: Declared) -> None:
-        self.machine, self.environment, self.declared = machine, environment, declared
+    def __init__(self, machine: str, environment: str, known: KnownBenchmarks) -> None:
+        self.machine, self.environment, self.known = machine, environment, known
         self.rows: list[ResultRow] = []
         self.odd = 0
 
@@ -227,7 +205,7 @@ class _Rows:
         """Add one benchmark's row; asv drops trailing nulls, so columns may be missing."""
         cells = dict(zip(columns, row, strict=False)) if isinstance(row, list) else {}
         version = str(cells.get("version") or "")
-        of = self.declared.measured(name, version, cells.get("params"))
+        of = self.known.measured(name, version, cells.get("params"))
         if not isinstance(row, list) or of is None or max(len(name), len(version)) > MAX_NAME:
             self.odd += 1
             return

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nbbench.model import Status
 from nbbench.record.engine import Database
-from nbbench.record.schema import PACKED_BYTES
+from nbbench.record.shapes import PACKED_BYTES
 
 STATES = (Status.OK, Status.FAILED, Status.SKIPPED)
 """What the numbers of a column's ``states`` stand for."""

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
 from nbbench.record import schema
-from nbbench.record.asv_results import ParsedFile, ResultRow, joined
+from nbbench.record.asv_results import ParsedFile, ResultRow
 from nbbench.record.engine import Connection, Database, lasting
 from nbbench.record.read import series_digest
 from nbbench.record.schema import SourceFile
-from nbbench.record.shapes import dumps, storable
+from nbbench.record.shapes import dumps, packed_columns, storable
 from nbbench.record.side_files import LedgerFile
 from nbbench.words import escaped
 
@@ -259,13 +259,13 @@ class _Rows:
         # Two values of a parameter may have the same repr; as in asv, the last one counts.
         ordered, last = sorted(set(series)), {number: place for place, number in enumerate(series)}
         places = None if ordered == series else list(map(last.__getitem__, ordered))
-        whole = joined(parsed.rows, places)
+        whole = _joined(parsed.rows, places)
         file, commit = repeat(number), self._commit(parsed)
         columns = schema.RESULT.columns_of(whole, len(ordered))
         names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
         self._connection.insert_cells("results", names, zip(file, ordered, repeat(commit), *columns))
         if ordered:
-            packed = schema.packed_columns(ordered, whole.status, whole.value)
+            packed = packed_columns(ordered, whole.status, whole.value)
             names = ("file_id", "commit_id", "samples", "packed")
             self._connection.insert_cells("columns", names, [(number, commit, samples, packed)])
         report.samples += samples
@@ -331,3 +331,13 @@ class _Rows:
         if table in self._known.newest:
             self._known.newest[table] = number
         return number
+
+
+def _joined(rows: Sequence[tuple[Any, ...]], places: Sequence[int] | None = None) -> ResultRow:
+    """The rows of a file as one, of no benchmark, each field of which is a list; with ``places`` only these
+    results, in their order."""
+    fields = [[value for row in rows for value in row[number]] for number in range(3, 9)]
+    fields += [[row[number] for row in rows for _ in row[3]] for number in (9, 10)]
+    if places is not None:
+        fields = [list(map(one.__getitem__, places)) for one in fields]
+    return ResultRow._make([None, "", "", *fields])

@@ -14,7 +14,7 @@ from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series,
 from nbbench.record import schema
 from nbbench.record.engine import Database
 from nbbench.record.schema import StoredLedger
-from nbbench.record.shapes import digest_of, storable, unpack
+from nbbench.record.shapes import PACKED_BYTES, digest_of, storable, unpack
 
 if TYPE_CHECKING:  # numpy, which a command with nothing new does without
     import numpy as np
@@ -112,7 +112,7 @@ class StoreReading(Database):
         """How many series have results, and how many results they have."""
         asked = (
             f"SELECT count(*) FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}",
-            f"SELECT coalesce(sum(length(packed)), 0) / {schema.PACKED_BYTES} FROM columns WHERE {OF_FILES}",
+            f"SELECT coalesce(sum(length(packed)), 0) / {PACKED_BYTES} FROM columns WHERE {OF_FILES}",
         )
         with self.reading() as connection:
             first, second = (int(connection.one(one, [self.project_id])) for one in asked)

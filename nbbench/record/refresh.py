@@ -21,14 +21,7 @@ from nbbench.record.projects import own_project, place_of
 from nbbench.record.schema import SourceFile, UnusableDatabaseError, parse_url
 from nbbench.record.shapes import digest_of, storable
 from nbbench.record.store import Store
-from nbbench.record.tree_files import (
-    FileContent,
-    FileReader,
-    NewFile,
-    received,
-    size_and_time,
-    tree_files,
-)
+from nbbench.record.tree_files import FileContent, FileReader, NewFile, size_and_time, tree_files
 from nbbench.words import escaped, plural
 
 
@@ -234,9 +227,8 @@ class _Import:
         rest = new[first:]
         jobs = useful_jobs(sum(one.size for one in new), _MANY_BYTES)
         with few_collections():
-            read = map(reader.read, rest) if jobs <= 1 else received(share_work(reader.hand, rest, jobs=jobs))
-            for one, content in zip(rest, read, strict=True):
-                self._take(one, content)
+            for one, read in zip(rest, share_work(reader.read, rest, jobs=jobs), strict=True):
+                self._take(one, read)
         self._flush()
         # A benchmarks.json that is gone leaves its names behind.
         gone = [path for path in self._known if path not in present and path != BENCHMARKS_JSON]

@@ -1,20 +1,15 @@
 """The files of a results tree: which there are, which must be read, and what they hold."""
 
 import hashlib
-import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nbbench.model import Benchmark
 from nbbench.record.asv_results import (
     BENCHMARKS_JSON,
     MACHINE_JSON,
-    Declared,
-    ParsedFile,
-    ResultRow,
+    KnownBenchmarks,
     linked_back,
     machine_folders,
     parse_benchmarks,
@@ -59,49 +54,11 @@ class FileContent:
     bad_lines: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class HandedFile:
-    """A file's content from another process: its results are ``rows`` that begin with the number of a
-    benchmark among all that this process handed over, of which ``fresh`` are the newest."""
-
-    content: FileContent
-    process: int
-    fresh: list[Benchmark]
-    rows: list[tuple[Any, ...]]
-
-
-def received(files: Iterable[HandedFile]) -> Iterator[FileContent]:
-    """The contents of files, each process's in the order in which it read them."""
-    known: dict[int, list[Benchmark]] = defaultdict(list)
-    for one in files:
-        met = known[one.process]
-        met += one.fresh
-        if isinstance(parsed := one.content.payload, ParsedFile):
-            place = parsed.machine, parsed.environment
-            rows = tuple(ResultRow(met[number], *place, *cells) for number, *cells in one.rows)
-            yield replace(one.content, payload=replace(parsed, rows=rows))
-        else:
-            yield one.content
-
-
 class FileReader:
     """Reads files, in whichever process; nothing of the database is known there."""
 
     def __init__(self, declared: Mapping[str, Benchmark]) -> None:
-        self._declared = Declared(declared)
-        self._handed: dict[int, tuple[int, Benchmark]] = {}
-
-    def hand(self, new: NewFile) -> HandedFile:
-        """What a file holds, made for another process."""
-        content, fresh, rows = self.read(new), list[Benchmark](), list[tuple[Any, ...]]()
-        if isinstance(parsed := content.payload, ParsedFile):
-            for of, _, _, *cells in parsed.rows:
-                if id(of) not in self._handed:
-                    self._handed[id(of)] = len(self._handed), of  # kept, so that no other gets its id
-                    fresh.append(of)
-                rows.append((self._handed[id(of)][0], *cells))
-            content = replace(content, payload=replace(parsed, rows=()))
-        return HandedFile(content, os.getpid(), fresh, rows)
+        self._declared = KnownBenchmarks(declared)
 
     def read(self, new: NewFile) -> FileContent:
         """What a file holds, or why it cannot be used."""
@@ -124,7 +81,7 @@ class FileReader:
             return parse_result_file(data, found.path, self._declared, found.machine), 0
         if found.kind == "benchmarks":
             declared = parse_benchmarks(data, found.path)
-            self._declared = Declared({**self._declared, **declared})
+            self._declared = KnownBenchmarks({**self._declared, **declared})
             return declared, 0
         if found.kind == "machine":
             return parse_machine(data, found.path), 0

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
+
+from nbbench.model import Benchmark
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -56,6 +59,7 @@ def share_work(
         finally:
             for future in waiting:
                 future.cancel()
+            _received.clear()
 
 
 _work: Callable[[Any], Any]
@@ -67,6 +71,26 @@ def _take(work: Callable[[Any], Any]) -> None:
     _work = work
     gc.freeze()
     gc.set_threshold(_SELDOM)
+    ForkingPickler.register(Benchmark, _sent_once)
+
+
+# A process sends each benchmark whole once, as files repeat what others hold: those that were sent, by their
+# identity, and those that came, by process and number.
+_sent: dict[int, tuple[int, Benchmark]] = {}
+_received: dict[tuple[int, int], Benchmark] = {}
+
+
+def _sent_once(one: Benchmark) -> tuple[Callable[..., Benchmark], tuple[Any, ...]]:
+    count = len(_sent)
+    number, _ = _sent.setdefault(id(one), (count, one))
+    fields = [getattr(one, name) for name in one.__slots__] if number == count else ()
+    return _benchmark, (os.getpid(), number, *fields)
+
+
+def _benchmark(process: int, number: int, *fields: Any) -> Benchmark:
+    return (
+        _received.setdefault((process, number), Benchmark(*fields)) if fields else _received[process, number]
+    )
 
 
 @contextmanager

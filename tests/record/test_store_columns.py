@@ -12,7 +12,7 @@ from store_trees import START, benchmark, commit_hash, put_parsed, rows_of, unpa
 from nbbench.model import Result, SeriesKey, Status
 from nbbench.record.asv_results import ParsedFile
 from nbbench.record.columns import SKIPPED, read_columns
-from nbbench.record.schema import PACKED_BYTES
+from nbbench.record.shapes import PACKED_BYTES
 
 KEYS = [SeriesKey("suite.time_run", "v1", (("size", str(n)),), "box", "py3.11") for n in range(4)]
 
