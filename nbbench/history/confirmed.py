@@ -1,9 +1,9 @@
 """Short levels that something outside of a series confirms: its own exact work, a second collection, or the
 other series of the machine.
 
-The work says so where both ends of a level are commits at which what the series runs does other work, or
-computes another image; a second collection where it sees the same, as contention does not come back at the
-same commit. The scorecard asks by the same rule.
+The work says so where both ends of a level are commits at which what the series runs does other work, were
+it one operation; a second collection where it sees the same, as contention does not come back at the same
+commit. Another image by equal work says nothing of a time. The scorecard asks by the same rule.
 
 A commit at which half of a machine's series stand out of their neighbours to the same side did something to
 all, or the machine did. Where the canaries beside the results say that the machine did not, the commit did.
@@ -12,31 +12,27 @@ Without canaries levels are confirmed by how they begin and end (`together`).
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbbench.config import ImageTolerance
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import CommitOrder
-from nbbench.ledger import ImageChange, Ledger
+from nbbench.ledger import Ledger
 from nbbench.model import Series, SeriesKey
 from nbbench.stats.canary import quiet_beside
 from nbbench.stats.changepoint import Step
 from nbbench.stats.detector import IntArray, confirmed_by_repeats, standing_out
 from nbbench.stats.noise import MIN_SEGMENT, difference_sigma
-from nbbench.work.ledger_diff import ROUNDING, compare_images
 from nbbench.workloads import ledger_families, workload_of
 
 SAME_WORK = 1e-6
 """Relative difference up to which work is the same. The ledger is exact: one operation more, with other
 values in it, made the real branch 35 % slower."""
-
 
 Repeats = Mapping[SeriesKey, Mapping[str, tuple[float, float]]]
 """By series and commit, the value of the first and of the last collection."""
@@ -49,26 +45,20 @@ LEAST_SAMPLES = 2
 """Fewer samples of one collection than this are one lucky or unlucky run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a workload does at one commit; its image where that is on record."""
+class Work(NamedTuple):
+    """What a workload does at one commit."""
 
     bytes: float
     operations: float
-    image: Ledger | None = None
 
 
-def other_work(before: Work, after: Work, tolerance: ImageTolerance = ROUNDING) -> bool:
-    """Whether the work differs, or the image beyond rounding."""
-    pairs = (before.bytes, after.bytes), (before.operations, after.operations)
-    if any(abs(b - a) > SAME_WORK * max(abs(a), abs(b)) for a, b in pairs):
-        return True
-    if before.image is None or after.image is None:
-        return False
-    return compare_images(before.image, after.image, tolerance)[0] is ImageChange.DIFFERENT
+def other_work(before: Work, after: Work) -> bool:
+    """Whether the work differs."""
+    pairs = zip(before, after, strict=True)
+    return any(abs(b - a) > SAME_WORK * max(abs(a), abs(b)) for a, b in pairs)
 
 
-def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDING) -> IntArray:
+def work_levels(work: Sequence[Work | None]) -> IntArray:
     """Number (n,) of the level of equal work that each commit lies in, from 0 on; None belongs to the one
     before."""
     levels = np.zeros(len(work), dtype=np.int64)
@@ -76,18 +66,9 @@ def work_levels(work: Sequence[Work | None], tolerance: ImageTolerance = ROUNDIN
     for i, now in enumerate(work):
         levels[i] = levels[i - 1] if i else 0
         if now is not None:
-            levels[i] += last is not None and other_work(last, now, tolerance)
+            levels[i] += last is not None and other_work(last, now)
             last = now
     return levels
-
-
-def _telling(work: list[Work | None], tolerance: ImageTolerance) -> list[Work | None]:
-    """The work along the branch without the images of a workload that draws at random: those differ at half
-    or more of the commits that do no other work than the one before, and would confirm anything."""
-    known = [one for one in work if one is not None]
-    without = [None if one is None else replace(one, image=None) for one in work]
-    same = [(a, b) for a, b in pairwise(known) if not other_work(replace(a, image=None), b)]
-    return without if 2 * sum(other_work(a, b, tolerance) for a, b in same) > len(same) else work
 
 
 def short_levels(levels: IntArray) -> IntArray:
@@ -102,17 +83,12 @@ def short_levels(levels: IntArray) -> IntArray:
 class WorkHistory:
     """The levels of every workload along the branch."""
 
-    def __init__(
-        self,
-        ledgers: Mapping[str, Mapping[str, Ledger]],
-        order: CommitOrder,
-        tolerance: ImageTolerance = ROUNDING,
-    ) -> None:
+    def __init__(self, ledgers: Mapping[str, Mapping[str, Ledger]], order: CommitOrder) -> None:
         self._places = {commit.hash: i for i, commit in enumerate(order.commits)}
         trees = [ledgers.get(commit.tree, {}) for commit in order.commits]
         names = sorted({name for found in trees for name in found})
-        work = {name: _telling([_work(found.get(name)) for found in trees], tolerance) for name in names}
-        self._levels = {name: work_levels(done, tolerance) for name, done in work.items()}
+        work = {name: [_work(found.get(name)) for found in trees] for name in names}
+        self._levels = {name: work_levels(done) for name, done in work.items()}
         self._known = {name: np.array([one is not None for one in done]) for name, done in work.items()}
 
     def levels(self, one: Curve) -> IntArray:
@@ -122,13 +98,6 @@ class WorkHistory:
     def known(self, one: Curve) -> NDArray[np.bool_]:
         """At which commits (n,) of a series the work of one of its workloads is on record."""
         return self._over_workloads(self._known, one) > 0
-
-    def moves(self, one: Curve) -> NDArray[np.bool_]:
-        """At which commits (n,) of a series its work is not that of the level which most of them have."""
-        levels = self.levels(one)
-        most = np.bincount(levels).argmax() if levels.size else 0
-        moved: NDArray[np.bool_] = levels != most
-        return moved
 
     def _over_workloads(self, figures: Mapping[str, NDArray[Any]], one: Curve) -> IntArray:
         """Sum of the ``figures`` at the commits (n,) of a series over its workload, or its families'."""
@@ -153,7 +122,7 @@ class WorkHistory:
 def _work(ledger: Ledger | None) -> Work | None:
     if ledger is None or ledger.error or not ledger.pixels:
         return None
-    return Work(ledger.bytes_per_pixel, ledger.ops, ledger)
+    return Work(ledger.bytes_per_pixel, ledger.ops)
 
 
 def repeats_of(series: Iterable[Series], again: frozenset[tuple[str, str, str, str]]) -> Repeats:
@@ -304,10 +273,14 @@ LASTING = 2 * MIN_SEGMENT
 
 
 def without_bursts(
-    steps: tuple[Step, ...], measured: NDArray[np.bool_], confirmed: NDArray[np.bool_]
+    steps: tuple[Step, ...],
+    measured: NDArray[np.bool_],
+    confirmed: NDArray[np.bool_],
+    known: Collection[int] = (),
 ) -> tuple[Step, ...]:
     """Steps without the bursts: levels of fewer than LASTING of the `measured` points (n,), of which the end
-    undoes at least half of the beginning, and fewer than half of whose points are `confirmed` (n,).
+    undoes at least half of the beginning, fewer than half of whose points are `confirmed` (n,), and of whose
+    ends one is none of the `known` places.
 
     Others that stay on the machine for a while look so. The level that is not over yet is no burst.
     """
@@ -318,8 +291,9 @@ def without_bursts(
         inside = measured[first.index : last.index]
         short = int(inside.sum()) < LASTING
         undone = abs(first.effect + last.effect) <= 0.5 * max(abs(first.effect), abs(last.effect))
-        known = confirmed[first.index : last.index][inside]
-        if short and undone and 2 * int(known.sum()) < known.size:
+        told = confirmed[first.index : last.index][inside]
+        searched = first.index not in known or last.index not in known
+        if short and undone and searched and 2 * int(told.sum()) < told.size:
             del kept[at : at + 2]
             at = max(at - 1, 0)
         else:

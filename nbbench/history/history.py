@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nbbench.history.facts import Setups
 
 
-RULES = 25
+RULES = 26
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 
