@@ -80,10 +80,12 @@ def check_import(app: App, report: "ImportReport", text: str, path: Path) -> Non
 def import_text(report: "ImportReport") -> str:
     """What an import brought, in two lines, one for each reason to skip a file, and its notes."""
     lines = [
-        f"{report.files_new} new, {report.files_changed} changed, {report.files_unchanged} unchanged files",
-        f"{report.results} results ({report.samples} samples) of {report.series} series, "
-        f"{report.telemetry} telemetry records, {report.ledgers} ledgers, {report.decisions} decisions",
+        f"{report.files_new} new, {report.files_changed} changed, {report.files_unchanged} unchanged files"
     ]
+    if report.results:
+        lines.append(f"{report.results:,} results ({report.samples:,} samples) of {report.series:,} series")
+    others = ("telemetry", "telemetry records"), ("ledgers", "ledgers"), ("decisions", "decisions")
+    lines += [f"{count} {what}" for name, what in others if (count := getattr(report, name))]
     if report.files_gone:
         lines.append(f"{report.files_gone} files are gone, and what they held with them")
     if report.odd_values or report.bad_lines:

@@ -260,10 +260,10 @@ class _Judge:
             steps = levels_as_measured(tuple(both), floored)
             steps = tuple(step for step in steps if abs(step.effect) >= self._min_effect)
         if len(steps) > 1:  # a burst has two
-            told, at = (confirmed != 0) | self._work.moves(one), self._at(one)
+            told, at = confirmed != 0, self._at(one)
             if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
                 told |= measured_alone(at)
-            steps = without_bursts(steps, np.isfinite(floored), told)
+            steps = without_bursts(steps, np.isfinite(floored), told, [step.index for step in known])
         return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
     def _undisturbed(self, one: Curve, metric: Metric) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """Short levels that something outside of a series confirms: its own exact work, a second collection, or the
 other series of the machine.
 
-The work says so where both ends of a level are commits at which what the series runs does other work; a
-second collection where it sees the same, as contention does not come back at the same commit. The scorecard
-asks by the same rule.
+The work says so where both ends of a level are commits at which what the series runs does other work, were
+it one operation; a second collection where it sees the same, as contention does not come back at the same
+commit. Another image by equal work says nothing of a time. The scorecard asks by the same rule.
 
 A commit at which half of a machine's series stand out of their neighbours to the same side did something to
 all, or the machine did. Where the canaries beside the results say that the machine did not, the commit did.
@@ -12,10 +12,10 @@ Without canaries levels are confirmed by how they begin and end (`together`).
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,6 @@ SAME_WORK = 1e-6
 """Relative difference up to which work is the same. The ledger is exact: one operation more, with other
 values in it, made the real branch 35 % slower."""
 
-
 Repeats = Mapping[SeriesKey, Mapping[str, tuple[float, float]]]
 """By series and commit, the value of the first and of the last collection."""
 
@@ -46,8 +45,7 @@ LEAST_SAMPLES = 2
 """Fewer samples of one collection than this are one lucky or unlucky run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What a workload does at one commit."""
 
     bytes: float
@@ -55,8 +53,8 @@ class Work:
 
 
 def other_work(before: Work, after: Work) -> bool:
-    """Whether the work differs. Another image of equal work says nothing of time (docs/statistics.md)."""
-    pairs = (before.bytes, after.bytes), (before.operations, after.operations)
+    """Whether the work differs."""
+    pairs = zip(before, after, strict=True)
     return any(abs(b - a) > SAME_WORK * max(abs(a), abs(b)) for a, b in pairs)
 
 
@@ -100,13 +98,6 @@ class WorkHistory:
     def known(self, one: Curve) -> NDArray[np.bool_]:
         """At which commits (n,) of a series the work of one of its workloads is on record."""
         return self._over_workloads(self._known, one) > 0
-
-    def moves(self, one: Curve) -> NDArray[np.bool_]:
-        """At which commits (n,) of a series its work is not that of the level which most of them have."""
-        levels = self.levels(one)
-        most = np.bincount(levels).argmax() if levels.size else 0
-        moved: NDArray[np.bool_] = levels != most
-        return moved
 
     def _over_workloads(self, figures: Mapping[str, NDArray[Any]], one: Curve) -> IntArray:
         """Sum of the ``figures`` at the commits (n,) of a series over its workload, or its families'."""
@@ -282,10 +273,14 @@ LASTING = 2 * MIN_SEGMENT
 
 
 def without_bursts(
-    steps: tuple[Step, ...], measured: NDArray[np.bool_], confirmed: NDArray[np.bool_]
+    steps: tuple[Step, ...],
+    measured: NDArray[np.bool_],
+    confirmed: NDArray[np.bool_],
+    known: Collection[int] = (),
 ) -> tuple[Step, ...]:
     """Steps without the bursts: levels of fewer than LASTING of the `measured` points (n,), of which the end
-    undoes at least half of the beginning, and fewer than half of whose points are `confirmed` (n,).
+    undoes at least half of the beginning, fewer than half of whose points are `confirmed` (n,), and of whose
+    ends one is none of the `known` places.
 
     Others that stay on the machine for a while look so. The level that is not over yet is no burst.
     """
@@ -296,8 +291,9 @@ def without_bursts(
         inside = measured[first.index : last.index]
         short = int(inside.sum()) < LASTING
         undone = abs(first.effect + last.effect) <= 0.5 * max(abs(first.effect), abs(last.effect))
-        known = confirmed[first.index : last.index][inside]
-        if short and undone and 2 * int(known.sum()) < known.size:
+        told = confirmed[first.index : last.index][inside]
+        searched = first.index not in known or last.index not in known
+        if short and undone and searched and 2 * int(told.sum()) < told.size:
             del kept[at : at + 2]
             at = max(at - 1, 0)
         else:

@@ -152,6 +152,15 @@ def test_the_ledger_does_not_confirm_page_faults() -> None:
     assert find_changes(history(series(FAULTS, values), ledgers=work)) == []
 
 
+def test_another_image_by_equal_work_confirms_no_level_of_time() -> None:
+    """Eager tensor code takes as long whatever the numbers are; one operation more is another matter."""
+    values = noisy(steps(30, 0.2, (15, 0.5), (16, 2.0)), 0.01)
+    work = [samples.ledger(image=2.0 if i == 15 else 1.0) for i in range(1, 31)]
+    assert find_changes(history(series(TIME, values), ledgers=samples.ledgers(work))) == []
+    work[14] = samples.ledger(image=2.0, ops=51)
+    assert len(find_changes(history(series(TIME, values), ledgers=samples.ledgers(work)))) == 2
+
+
 def test_operations_without_bytes_confirm_as_well() -> None:
     values = noisy(steps(30, 0.2, (15, 0.5), (16, 2.0)), 0.01)
     work = samples.ledgers([samples.ledger(ops=20 if i == 15 else 50) for i in range(1, 31)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -34,6 +35,14 @@ def test_processes_keep_the_order_and_get_the_work_once():
 def test_one_job_stays_in_this_process():
     assert list(share_work(Seen(), [3, 4])) == [(3, os.getpid(), 0), (4, os.getpid(), 0)]
     assert list(share_work(Seen(), [], jobs=2)) == []
+
+
+def deaf(_):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_processes_leave_ctrl_c_to_the_one_that_started_them():
+    assert list(share_work(deaf, [1, 2], jobs=2)) == [True, True] and not deaf(0)
 
 
 def fail(item):

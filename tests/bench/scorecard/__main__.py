@@ -32,7 +32,7 @@ with the settings of a project that sets none (`min_effect` is set where a row a
 an event explains by the environment or by contention is no report; the place is the middle of the event's
 commits. Series of one recording are judged together, planted ones alone. `nbbench` alone is what plain asv
 results give, with the time at which asv began each. *+ telemetry*: what waited for a core is on record.
-*+ canary*: fixed programs that were timed in the same process. *+ ledger*: the exact work, image and peak of
+*+ canary*: fixed programs that were timed in the same process. *+ ledger*: the exact work and peak of
 every tree, from the committed ledgers (a frame of 256² is taken to do what one of 512² does). A row's title
 says the order of measuring; without such a word it is commit after commit.
 
