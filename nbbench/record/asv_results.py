@@ -6,18 +6,19 @@ names. Nothing here writes, and nothing here knows the database.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import product
 from operator import ne
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from nbbench.model import Benchmark, Machine, Result, SeriesKey, Status
+from nbbench.model import Benchmark, Machine, SeriesKey, Status
 from nbbench.record.asv_values import (
     MAX_NAME,
+    NOT_A_NUMBER,
     BadFileError,
     count,
     finite_samples,
@@ -47,8 +48,7 @@ _UNITS = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}
 _KIND_NAMES = {"timeraw": "time", "peakmem": "peakmemory", "mem": "memory"}
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
+class ResultRow(NamedTuple):
     """A benchmark's row of a result file: the fields of its results, each a list over its series in asv's
     order. Such lists are made and written several times as fast as an object for each result."""
 
@@ -69,13 +69,6 @@ class ResultRow:
         """The row's series; two of them are equal where two values of a parameter read the same."""
         of = self.benchmark
         return _series_keys(of.name, of.version, of.param_names, of.params, self.machine, self.environment)
-
-    def results(self, commit: str) -> Iterator[Result]:
-        """The row's results one by one."""
-        lists = self.status, self.value, self.samples, self.number, self.ci_lo, self.ci_hi
-        for key, status, value, samples, times, lo, hi in zip(self.keys, *lists, strict=True):
-            unit, started, took = self.benchmark.unit, self.started_at, self.duration_s
-            yield Result(key, commit, status, value, unit, samples, times, lo, hi, started, took)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +92,27 @@ class ParsedFile:
         """How many results it has."""
         return sum(len(row.value) for row in self.rows)
 
-    @property
-    def results(self) -> tuple[Result, ...]:
-        """All results one by one."""
-        return tuple(result for row in self.rows for result in row.results(self.commit))
+
+class KnownBenchmarks(dict[str, Benchmark]):
+    """What benchmarks.json declares, by name. As files mostly repeat what others hold, each benchmark is
+    remembered as it was read last."""
+
+    def __init__(self, declared: Mapping[str, Benchmark]) -> None:
+        super().__init__(declared)
+        self._last: dict[str, tuple[str, Any, Benchmark]] = {}
+        self._every: dict[tuple[Any, ...], Benchmark] = {}
+
+    def measured(self, name: str, version: str, raw: Any) -> Benchmark | None:
+        """The benchmark of a row, by its version and parameter values; None where the row is damaged."""
+        if (last := self._last.get(name)) and last[0] == version and last[1] == raw:
+            return last[2]
+        if (params := _row_params(raw)) is None:
+            return None
+        made = _measured(name, version, params, self.get(name))
+        made = self._every.setdefault((name, version, params), made)
+        if params == tuple(map(tuple, raw or ())):  # numbers may be equal and read otherwise
+            self._last[name] = version, raw, made
+        return made
 
 
 def machine_folders(results_dir: Path) -> list[Path]:
@@ -158,7 +168,7 @@ def parse_result_file(
     data: bytes, path: Path, benchmarks: Mapping[str, Benchmark], machine: str
 ) -> ParsedFile:
     """The content of the result file at `path`. Raises BadFileError, which says what is wrong."""
-    top = _as_version2(load_object(data, path), path)
+    top = _as_version2(load_object(data, path, marked=True), path)
     columns, rows = top.get("result_columns"), top.get("results")
     if not isinstance(columns, list) or not isinstance(rows, dict):
         raise BadFileError(path, "not an asv result file (no results or no result_columns)")
@@ -168,7 +178,8 @@ def parse_result_file(
     names = [c if isinstance(c, str) else "" for c in columns]
     commit = name_of(top, "commit_hash", path)
     environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
-    table = _Rows(machine, environment, benchmarks)
+    known = benchmarks if isinstance(benchmarks, KnownBenchmarks) else KnownBenchmarks(benchmarks)
+    table = _Rows(machine, environment, known)
     for name, row in rows.items():
         table.add_row(name, row, names)
     return ParsedFile(
@@ -185,20 +196,20 @@ def parse_result_file(
 class _Rows:
     """Gathers the rows of one file."""
 
-    def __init__(self, machine: str, environment: str, benchmarks: Mapping[str, Benchmark]) -> None:
-        self.machine, self.environment, self.declared = machine, environment, benchmarks
+    def __init__(self, machine: str, environment: str, known: KnownBenchmarks) -> None:
+        self.machine, self.environment, self.known = machine, environment, known
         self.rows: list[ResultRow] = []
         self.odd = 0
 
     def add_row(self, name: str, row: Any, columns: list[str]) -> None:
         """Add one benchmark's row; asv drops trailing nulls, so columns may be missing."""
         cells = dict(zip(columns, row, strict=False)) if isinstance(row, list) else {}
-        params = _row_params(cells.get("params"))
         version = str(cells.get("version") or "")
-        if not isinstance(row, list) or params is None or max(len(name), len(version)) > MAX_NAME:
+        of = self.known.measured(name, version, cells.get("params"))
+        if not isinstance(row, list) or of is None or max(len(name), len(version)) > MAX_NAME:
             self.odd += 1
             return
-        size = math.prod(map(len, params))
+        size = math.prod(map(len, of.params))
         values = cells.get("result")
         if values is not None and not isinstance(values, list):
             values = [values]
@@ -207,7 +218,7 @@ class _Rows:
         samples, times, lo, hi = (_padded(cells.get(column), size) for column in _STATISTICS)
         self.rows.append(
             ResultRow(
-                _measured(name, version, params, self.declared.get(name)),
+                of,
                 self.machine,
                 self.environment,
                 statuses,
@@ -239,7 +250,7 @@ class _Rows:
         value = number(raw)
         if value is not None and math.isfinite(value):
             return Status.OK, value
-        if isinstance(raw, float) and math.isnan(raw):
+        if raw == NOT_A_NUMBER or (isinstance(raw, float) and math.isnan(raw)):
             return Status.SKIPPED, None
         self.odd += 1
         return Status.FAILED, None

@@ -12,15 +12,22 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from nbbench.errors import EXIT_USAGE, NbbenchError
 
 # Names become keys of the database, and PostgreSQL indexes at most ~2,700 bytes; parameter
 # values are not among them and may be of any length.
 MAX_NAME = 500
+
+NOT_A_NUMBER, _MARK = "nan", b'"nan"'
+"""What may stand for NaN where a result file was read."""
 
 # No file of a results tree is as large: scipy's benchmarks.json has 5 MB, the largest ledger 0.6 MB.
 MAX_BYTES = 128 << 20
@@ -80,10 +87,10 @@ def unpacked(data: bytes, path: Path) -> bytes:
     return plain
 
 
-def load_object(data: bytes, path: Path) -> dict[str, Any]:
-    """A JSON object as asv writes it. Raises BadFileError."""
+def load_object(data: bytes, path: Path, *, marked: bool = False) -> dict[str, Any]:
+    """A JSON object as asv writes it; NaN may be ``marked`` as NOT_A_NUMBER. Raises BadFileError."""
     try:
-        value = json.loads(data)
+        value = _read(data, marked=marked)
     except UnicodeDecodeError as error:
         raise BadFileError(path, "not text") from error
     except RecursionError as error:
@@ -93,6 +100,22 @@ def load_object(data: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadFileError(path, "not a JSON object")
     return value
+
+
+def _read(data: bytes, *, marked: bool) -> Any:
+    """JSON; msgspec takes a third of the time, but neither NaN nor Infinity."""
+    if b"NaN" not in data or (marked and _is_bare(b"NaN", data)):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return msgspec.json.decode(data.replace(b"NaN", _MARK))
+    return json.loads(data)
+
+
+def _is_bare(word: bytes, data: bytes) -> bool:
+    """Whether a word stands in no text of a JSON document: with an even number of quotes before it."""
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    counts = accumulate(part.count(b'"') for part in data.split(word)[:-1])
+    return not any(count % 2 for count in counts)
 
 
 def name_of(top: Mapping[str, Any], key: str, path: Path, longest: int = MAX_NAME) -> str:

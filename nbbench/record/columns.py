@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nbbench.model import Status
 from nbbench.record.engine import Database
+from nbbench.record.shapes import PACKED_BYTES
 
 STATES = (Status.OK, Status.FAILED, Status.SKIPPED)
 """What the numbers of a column's ``states`` stand for."""
@@ -39,45 +40,59 @@ def read_columns(
     """
     if not series:
         return
-    rows = _rows(database, series, ranks, in_time=False)
-    if not (last := _last(rows)).all():
+    found = _by_file(database, series, ranks)
+    if not (last := _last(found)).all():
         # Files hardly ever overlap, so it is only then that the order of time is asked for.
-        rows = _rows(database, series, ranks, in_time=True)
-        last = _last(rows)
-    rows = rows[last]
-    starts = np.flatnonzero(np.diff(rows["series"], prepend=-1))
-    for one in np.split(rows, starts[1:]) if starts.size else ():
+        found = _in_time(database, series, ranks)
+        last = _last(found)
+    found = found[last]
+    starts = np.flatnonzero(np.diff(found["series"], prepend=-1))
+    for one in np.split(found, starts[1:]) if starts.size else ():
         values = np.where(one["state"] == 0, one["value"], np.nan)
         yield int(one["series"][0]), Column(one["commit"], values, one["state"], one["source"])
 
 
-def _rows(
-    database: Database, series: Collection[int], ranks: NDArray[np.int64], *, in_time: bool
-) -> NDArray[np.void]:
-    """Results by series and rank (in the field ``commit``), those of one place in order of time if asked."""
+def _by_file(database: Database, series: Collection[int], ranks: NDArray[np.int64]) -> NDArray[np.void]:
+    """Results by series and rank (in the field ``commit``)."""
     least, greatest = min(series), max(series)
+    wanted = np.zeros(greatest + 1 - least, dtype=np.bool_)
+    wanted[np.fromiter(series, dtype=np.int64) - least] = True
+    query = "SELECT file_id, commit_id, packed FROM columns WHERE file_id IN "
+    query += "(SELECT id FROM files WHERE project_id = ?)"
+    parts = []
+    with database.reading() as connection:
+        for source, commit, packed in connection.cursor(query, [database.project_id]):
+            rank = int(ranks[commit]) if commit < ranks.size else -1
+            size = len(packed) // PACKED_BYTES
+            ids = np.frombuffer(packed, "<i8", size)
+            start, stop = ids.searchsorted((least, greatest + 1)).tolist()
+            if rank < 0 or start == stop:
+                continue
+            part = np.empty(stop - start, dtype=_ROW)
+            part["series"], part["commit"], part["source"] = ids[start:stop], rank, source
+            part["value"] = np.frombuffer(packed, "<f8", stop - start, 8 * (size + start))
+            part["state"] = np.frombuffer(packed, "i1", stop - start, 16 * size + start)
+            parts.append(part[wanted[part["series"] - least]])
+    return _in_order(np.concatenate(parts) if parts else np.empty(0, dtype=_ROW), ranks.size)
+
+
+def _in_time(database: Database, series: Collection[int], ranks: NDArray[np.int64]) -> NDArray[np.void]:
+    """The same, those of one place in the order of time."""
     failed = "status = 'failed' OR value IS NULL"
     state = f"CASE WHEN status = 'skipped' THEN {SKIPPED} WHEN {failed} THEN {_FAILED} ELSE 0 END"
-    query = f"SELECT series_id, commit_id, file_id, coalesce(value, 0.0), {state} FROM results WHERE "
-    listed = f"IN ({', '.join(map(str, series))})"
-    if 4 * len(series) < greatest - least:
-        query += f"series_id {listed}"
-    else:
-        # With the files named SQLite goes from file to file, whose rows lie side by side; by the index of
-        # series it would fetch a page for each row, which takes six times as long.
-        files = f"SELECT id FROM files WHERE project_id = {database.project_id}"
-        query += f"file_id IN ({files}) AND series_id BETWEEN {least} AND {greatest}"
-        if greatest - least >= len(series):  # the sum keeps the list away from the choice of an index
-            query += f" AND series_id + 0 {listed}"
-    if in_time:
-        query += " ORDER BY started_at ASC NULLS FIRST, file_id"
+    query = (
+        f"SELECT series_id, commit_id, file_id, coalesce(value, 0.0), {state} FROM results "
+        f"WHERE series_id IN ({', '.join(map(str, series))}) ORDER BY started_at ASC NULLS FIRST, file_id"
+    )
     with database.reading() as connection:
-        rows: NDArray[np.void] = np.fromiter(connection.cursor(query), dtype=_ROW)
-    known = rows["commit"] < ranks.size
-    rows["commit"] = np.where(known, ranks[np.where(known, rows["commit"], 0)], -1)
-    rows = rows[rows["commit"] >= 0]
-    order = np.argsort(rows["series"] * ranks.size + rows["commit"], kind="stable")
-    return np.take(rows, order)
+        found: NDArray[np.void] = np.fromiter(connection.cursor(query), dtype=_ROW)
+    known = found["commit"] < ranks.size
+    found["commit"] = np.where(known, ranks[np.where(known, found["commit"], 0)], -1)
+    return _in_order(found[found["commit"] >= 0], ranks.size)
+
+
+def _in_order(found: NDArray[np.void], commits: int) -> NDArray[np.void]:
+    return np.take(found, np.argsort(found["series"] * commits + found["commit"], kind="stable"))
 
 
 def _last(rows: NDArray[np.void]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """Writing what was read from a results tree: each file replaces what it gave before."""
 
 import dataclasses
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -13,7 +13,7 @@ from nbbench.record.asv_results import ParsedFile, ResultRow
 from nbbench.record.engine import Connection, Database, lasting
 from nbbench.record.read import series_digest
 from nbbench.record.schema import SourceFile
-from nbbench.record.shapes import dumps, storable
+from nbbench.record.shapes import dumps, packed_columns, storable
 from nbbench.record.side_files import LedgerFile
 from nbbench.words import escaped
 
@@ -58,8 +58,14 @@ class ImportReport:
 _ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
 
 
+# Rows of which the numbers of their series are kept; trees have some thousands of benchmarks.
+_MOST_MET = 50_000
+
+
 class Importing(Database):
     """The part of the store that imports: every file of every tree, and what it gave."""
+
+    _known: "_Known | None" = None
 
     @lasting
     def import_batch(
@@ -72,10 +78,11 @@ class Importing(Database):
         """
         given, report = report, ImportReport()
         touched: set[int] = set()
+        was_known, self._known = self._known, None  # of what fails nothing stays
         with self.writing() as connection:
             found = (self._one_file(connection, place, file.path) for file, _ in items)
             known = {file.path: file for file in found if file}
-            rows = _Rows(connection, self.project_id)
+            rows = _Rows(connection, self.project_id, was_known)
             for file, payload in items:
                 before = known.get(storable(file.path))
                 if before and (before.sha256, before.error) == (file.sha256, file.error):
@@ -97,6 +104,7 @@ class Importing(Database):
                         report.files_changed += 1
                     else:
                         report.files_new += 1
+        self._known = rows.known
         if given:
             given.add(report)
         return touched
@@ -111,6 +119,7 @@ class Importing(Database):
         table, names = schema.TABLES["results"], "SELECT name FROM sqlite_master WHERE type = 'index'"
         if not self._place.is_sqlite:
             yield
+            self._known = None
             return
         with self.reading() as connection:
             wanted = {f"ix_results_{name}" for name in table.indexes}
@@ -123,6 +132,7 @@ class Importing(Database):
         try:
             yield
         finally:
+            self._known = None
             if there != wanted:
                 self._run(schema.create_statements(table, True)[1:])
 
@@ -175,22 +185,42 @@ class Importing(Database):
         return {row["path"]: schema.FILE.noun(row) for row in rows}
 
 
+@dataclass(slots=True)
+class _Known:
+    """Numbers of benchmarks and series. They stay while no other process adds any: the `newest` tells."""
+
+    newest: dict[str, int]
+    benchmarks: dict[tuple[str, str], int]
+    series: dict[str, int]
+    met: dict[tuple[int, str, str], tuple[Benchmark, list[int]]] = field(default_factory=dict)
+
+
 class _Rows:
     """The rows of a project that results refer to, by number; good for one transaction of the only writer."""
 
-    def __init__(self, connection: Connection, project: int) -> None:
+    def __init__(self, connection: Connection, project: int, known: "_Known | None" = None) -> None:
         self._connection = connection
         self._project = project
+        newest = {
+            table: connection.one(f"SELECT max(id) FROM {table}") or 0 for table in ("benchmarks", "series")
+        }
+        self._known = known if known and known.newest == newest else self._read(newest)
         commits = connection.cursor("SELECT hash, id FROM commits WHERE project_id = ?", [project])
         self._commits: dict[str, int] = dict(commits.fetchall())
+
+    @property
+    def known(self) -> "_Known":
+        """What is known at the end of the transaction, for the next one."""
+        return self._known
+
+    def _read(self, newest: dict[str, int]) -> "_Known":
         query = (
             "SELECT b.name, b.version, b.id, s.digest, s.id FROM benchmarks b "
             "LEFT JOIN series s ON s.benchmark_id = b.id WHERE b.project_id = ?"
         )
-        rows = connection.cursor(query, [project]).fetchall()
-        self._benchmarks: dict[tuple[str, str], int] = {(name, of): number for name, of, number, *_ in rows}
-        self._series: dict[str, int] = {digest: number for *_, digest, number in rows if digest}
-        self._met: dict[tuple[Hashable, ...], list[int]] = {}
+        rows = self._connection.cursor(query, [self._project]).fetchall()
+        benchmarks = {(name, of): number for name, of, number, *_ in rows}
+        return _Known(newest, benchmarks, {digest: number for *_, digest, number in rows if digest})
 
     def put(self, place: str, file: SourceFile, payload: Payload, report: ImportReport) -> set[int]:
         """Write a file and what it gave, in place of what it was; gives the series that got results."""
@@ -222,24 +252,31 @@ class _Rows:
         return set()
 
     def _put_results(self, parsed: ParsedFile, number: int, report: ImportReport) -> set[int]:
-        commit = self._commit(parsed)
-        # Two values of a parameter may have the same repr; as in asv, the last one counts.
-        latest: dict[int, Sequence[Any]] = {}
+        series, samples = list[int](), 0
         for row in parsed.rows:
-            series = self._series_of(row)
-            columns = (repeat(number), series, repeat(commit), *schema.RESULT.columns_of(row, len(series)))
-            latest.update(zip(series, zip(*columns, strict=False), strict=True))
-            report.samples += sum(map(len, row.samples))
+            series += self._series_of(row)
+            samples += sum(map(len, row.samples))
+        # Two values of a parameter may have the same repr; as in asv, the last one counts.
+        ordered, last = sorted(set(series)), {number: place for place, number in enumerate(series)}
+        places = None if ordered == series else list(map(last.__getitem__, ordered))
+        whole = _joined(parsed.rows, places)
+        file, commit = repeat(number), self._commit(parsed)
+        columns = schema.RESULT.columns_of(whole, len(ordered))
         names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
-        self._connection.insert_cells("results", names, (latest[series] for series in sorted(latest)))
-        report.results += len(latest)
-        return set(latest)
+        self._connection.insert_cells("results", names, zip(file, ordered, repeat(commit), *columns))
+        if ordered:
+            packed = packed_columns(ordered, whole.status, whole.value)
+            names = ("file_id", "commit_id", "samples", "packed")
+            self._connection.insert_cells("columns", names, [(number, commit, samples, packed)])
+        report.samples += samples
+        report.results += len(ordered)
+        return set(ordered)
 
     def _declare(self, declared: Mapping[str, Benchmark]) -> None:
         """Take over a benchmarks.json: units, kinds and parameter names by the benchmark's name."""
         names = ("unit", "kind", "description", "param_names")
         statement = f"UPDATE benchmarks SET {', '.join(f'{n} = ?' for n in names)}"
-        for name, _ in list(self._benchmarks):
+        for name, _ in list(self._known.benchmarks):
             if (new := declared.get(name)) is not None:
                 said = schema.BENCHMARK.row(new)
                 values = [*(said[column] for column in names), self._project, name]
@@ -257,23 +294,25 @@ class _Rows:
 
     def _benchmark(self, benchmark: Benchmark) -> int:
         key = storable(benchmark.name), storable(benchmark.version)
-        if key not in self._benchmarks:
+        if key not in self._known.benchmarks:
             row = schema.BENCHMARK.row(benchmark, project_id=self._project)
-            self._benchmarks[key] = self._new("benchmarks", row)
-        return self._benchmarks[key]
+            self._known.benchmarks[key] = self._new("benchmarks", row)
+        return self._known.benchmarks[key]
 
     def _series_of(self, row: ResultRow) -> list[int]:
         """The numbers of a row's series; the files of a machine mostly have the same rows."""
-        self._benchmark(row.benchmark)
         of = row.benchmark
-        met = of.name, of.version, of.params, row.machine, row.environment
-        if met not in self._met:
-            self._met[met] = list(map(self._one_series, row.keys))
-        return self._met[met]
+        met = id(of), row.machine, row.environment
+        if met not in self._known.met:
+            if len(self._known.met) >= _MOST_MET:
+                self._known.met.clear()
+            self._benchmark(of)
+            self._known.met[met] = of, list(map(self._one_series, row.keys))
+        return self._known.met[met][1]
 
     def _one_series(self, key: SeriesKey) -> int:
         digest = series_digest(key)
-        if digest not in self._series:
+        if digest not in self._known.series:
             names = tuple(name for name, _ in key.params)
             row = {
                 "digest": digest,
@@ -282,10 +321,23 @@ class _Rows:
                 "environment": key.environment,
                 "params": dumps([value for _, value in key.params]),
             }
-            self._series[digest] = self._new("series", row)
-        return self._series[digest]
+            self._known.series[digest] = self._new("series", row)
+        return self._known.series[digest]
 
     def _new(self, table: str, row: dict[str, Any]) -> int:
         places = ", ".join("?" * len(row))
         statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places}) RETURNING id"
-        return int(self._connection.cursor(statement, list(row.values())).fetchone()[0])
+        number = int(self._connection.cursor(statement, list(row.values())).fetchone()[0])
+        if table in self._known.newest:
+            self._known.newest[table] = number
+        return number
+
+
+def _joined(rows: Sequence[tuple[Any, ...]], places: Sequence[int] | None = None) -> ResultRow:
+    """The rows of a file as one, of no benchmark, each field of which is a list; with ``places`` only these
+    results, in their order."""
+    fields = [[value for row in rows for value in row[number]] for number in range(3, 9)]
+    fields += [[row[number] for row in rows for _ in row[3]] for number in (9, 10)]
+    if places is not None:
+        fields = [list(map(one.__getitem__, places)) for one in fields]
+    return ResultRow._make([None, "", "", *fields])

@@ -14,7 +14,7 @@ from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series,
 from nbbench.record import schema
 from nbbench.record.engine import Database
 from nbbench.record.schema import StoredLedger
-from nbbench.record.shapes import digest_of, storable, unpack
+from nbbench.record.shapes import PACKED_BYTES, digest_of, storable, unpack
 
 if TYPE_CHECKING:  # numpy, which a command with nothing new does without
     import numpy as np
@@ -79,9 +79,11 @@ class StoreReading(Database):
 
         ranks = self.ranks({commit.hash: place for place, commit in enumerate(self.commits())})
         chosen = [one for one in self.series_keys(machine=machine) if _matches(benchmark, one[1])]
-        with self.reading() as connection:  # one look at all rows costs less than many for each series
+        of = [self.project_id]
+        with self.reading() as connection:  # one look at all files costs less than many for each series
             samples = (
-                samples and connection.one("SELECT 1 FROM results WHERE samples IS NOT NULL LIMIT 1") == 1
+                samples
+                and connection.one(f"SELECT 1 FROM columns WHERE samples > 0 AND {OF_FILES} LIMIT 1", of) == 1
             )
         for start in range(0, len(chosen), _CHUNK):
             chunk = chosen[start : start + _CHUNK]
@@ -108,10 +110,9 @@ class StoreReading(Database):
 
     def size(self) -> tuple[int, int]:
         """How many series have results, and how many results they have."""
-        series = f"FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}"
         asked = (
-            f"SELECT count(*) {series}",
-            f"SELECT count(*) FROM results WHERE series_id IN (SELECT s.id {series})",
+            f"SELECT count(*) FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}",
+            f"SELECT coalesce(sum(length(packed)), 0) / {PACKED_BYTES} FROM columns WHERE {OF_FILES}",
         )
         with self.reading() as connection:
             first, second = (int(connection.one(one, [self.project_id])) for one in asked)

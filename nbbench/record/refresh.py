@@ -215,7 +215,7 @@ class _Import:
         self._series: set[int] = set()
 
     def run(self) -> ImportReport:
-        from nbbench.record.workers import share_work, useful_jobs
+        from nbbench.record.workers import few_collections, share_work, useful_jobs
 
         present: set[str] = set()
         new = list(self._new(present))
@@ -224,9 +224,11 @@ class _Import:
         first = sum(one.found.kind == "benchmarks" for one in new)  # it is the first, and tells of the others
         for one in new[:first]:
             self._take(one, reader.read(one))
+        rest = new[first:]
         jobs = useful_jobs(sum(one.size for one in new), _MANY_BYTES)
-        for one, read in zip(new[first:], share_work(reader.read, new[first:], jobs=jobs), strict=True):
-            self._take(one, read)
+        with few_collections():
+            for one, read in zip(rest, share_work(reader.read, rest, jobs=jobs), strict=True):
+                self._take(one, read)
         self._flush()
         # A benchmarks.json that is gone leaves its names behind.
         gone = [path for path in self._known if path not in present and path != BENCHMARKS_JSON]

@@ -178,6 +178,13 @@ TABLES = {
             ("file_id", "series_id"),
             indexes=("series_id", "commit_id"),
         ),
+        # The same file by file, as arrays: they are read twenty times as fast as rows. `samples` counts those
+        # of the file; `packed` is `packed_columns`.
+        TableLayout(
+            "columns",
+            (_OF_FILE, _ref("commit_id", "commits"), Column("samples", "BIGINT"), Column("packed", "BLOB")),
+            ("file_id",),
+        ),
         TableLayout(
             "process_records",
             (_OF_FILE, Column("line", "BIGINT"), *RECORD.columns),

@@ -11,13 +11,15 @@ import struct
 import types
 import typing
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
+
+from nbbench.model import Status
 
 Noun = TypeVar("Noun")
 
@@ -79,9 +81,13 @@ class Shape(Generic[Noun]):
             one = found[place]
             if encode is _no_nan:
                 continue
-            many = one if isinstance(one, list) else [one]
-            made = [None if value is None else encode(value) for value in many]
-            found[place] = made if many is one else made[0]
+            if not isinstance(one, list):
+                found[place] = None if one is None else encode(one)
+            elif encode is pack:
+                found[place] = list(map(pack, one)) if any(one) else [None] * size
+            else:  # few values, again and again
+                words = {value: None if value is None else encode(value) for value in set(one)}
+                found[place] = list(map(words.__getitem__, one))
         return [one if isinstance(one, list) else itertools.repeat(one, size) for one in found]
 
     def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:
@@ -174,3 +180,18 @@ def pack(samples: tuple[float, ...]) -> bytes | None:
 def unpack(data: bytes | None) -> tuple[float, ...]:
     """Samples that `pack` wrote."""
     return struct.unpack(f"<{len(data) // 8}d", data) if data else ()
+
+
+PACKED_BYTES = 17
+"""Of each result in `columns.packed`."""
+
+
+def packed_columns(series: Sequence[int], status: Sequence[Status], values: Sequence[float | None]) -> bytes:
+    """The results of a file: the numbers of all ``series``, ascending, all values (0 where there is none) and
+    what became of each: 0 ok, 1 failed, 2 skipped."""
+    states = bytes(len(series))
+    if status.count(Status.OK) < len(series) or None in values:
+        pairs = zip(status, values, strict=True)
+        states = bytes(2 if s is Status.SKIPPED else int(s is Status.FAILED or v is None) for s, v in pairs)
+        values = [0.0 if value is None else value for value in values]
+    return struct.pack(f"<{len(series)}q{len(series)}d", *series, *values) + states

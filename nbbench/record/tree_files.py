@@ -1,7 +1,7 @@
 """The files of a results tree: which there are, which must be read, and what they hold."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from nbbench.model import Benchmark
 from nbbench.record.asv_results import (
     BENCHMARKS_JSON,
     MACHINE_JSON,
+    KnownBenchmarks,
     linked_back,
     machine_folders,
     parse_benchmarks,
@@ -56,8 +57,8 @@ class FileContent:
 class FileReader:
     """Reads files, in whichever process; nothing of the database is known there."""
 
-    def __init__(self, declared: dict[str, Benchmark]) -> None:
-        self.declared = declared
+    def __init__(self, declared: Mapping[str, Benchmark]) -> None:
+        self._declared = KnownBenchmarks(declared)
 
     def read(self, new: NewFile) -> FileContent:
         """What a file holds, or why it cannot be used."""
@@ -77,10 +78,10 @@ class FileReader:
     def _parse(self, found: TreeFile, data: bytes) -> tuple[Payload, int]:
         """What a file holds, and how many bad lines. Raises BadFileError."""
         if found.kind == "results":
-            return parse_result_file(data, found.path, self.declared, found.machine), 0
+            return parse_result_file(data, found.path, self._declared, found.machine), 0
         if found.kind == "benchmarks":
             declared = parse_benchmarks(data, found.path)
-            self.declared |= declared
+            self._declared = KnownBenchmarks({**self._declared, **declared})
             return declared, 0
         if found.kind == "machine":
             return parse_machine(data, found.path), 0

@@ -1,12 +1,17 @@
 """Processes that share work: reading many files, judging many series."""
 
+import gc
 import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
+
+from nbbench.model import Benchmark
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -17,6 +22,9 @@ MANY_POINTS = 1_000_000
 MOST_JOBS = 16
 """Processes that share work, however many cores there are. Each is a client of the database (PostgreSQL takes
 100 by default) or holds a warm server of several hundred MiB."""
+
+# Objects that are made before cycles are looked for; a file of results makes some thousands.
+_SELDOM = 200_000
 
 # Items of each process that are under way or done and not yet asked for: answers need memory.
 _AHEAD = 4
@@ -51,6 +59,7 @@ def share_work(
         finally:
             for future in waiting:
                 future.cancel()
+            _received.clear()
 
 
 _work: Callable[[Any], Any]
@@ -60,6 +69,39 @@ _work: Callable[[Any], Any]
 def _take(work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
+    ForkingPickler.register(Benchmark, _sent_once)
+
+
+# A process sends each benchmark whole once, as files repeat what others hold: those that were sent, by their
+# identity, and those that came, by process and number.
+_sent: dict[int, tuple[int, Benchmark]] = {}
+_received: dict[tuple[int, int], Benchmark] = {}
+
+
+def _sent_once(one: Benchmark) -> tuple[Callable[..., Benchmark], tuple[Any, ...]]:
+    count = len(_sent)
+    number, _ = _sent.setdefault(id(one), (count, one))
+    fields = [getattr(one, name) for name in one.__slots__] if number == count else ()
+    return _benchmark, (os.getpid(), number, *fields)
+
+
+def _benchmark(process: int, number: int, *fields: Any) -> Benchmark:
+    return (
+        _received.setdefault((process, number), Benchmark(*fields)) if fields else _received[process, number]
+    )
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """While this lasts the collector of cycles hardly runs: it would look at every list of figures."""
+    before = gc.get_threshold()
+    gc.set_threshold(_SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _do(item: Any) -> Any:

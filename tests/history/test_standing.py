@@ -268,6 +268,10 @@ def test_a_burst_must_last_or_be_confirmed() -> None:
     assert judged(20, 27) == [(21, 21), (28, 28)]
     assert judged(36, 40) == [(37, 37)]
     assert judged(20, 24, ledgers=ledgers(work)) == [(21, 21), (25, 25)]
+    # one operation more confirms a single commit, another image of equal work does not
+    for told, found in (({"ops": 51}, [(21, 21), (22, 22)]), ({"image": 2.0}, [])):
+        work = [ledger(**(told if i == 20 else {})) for i in range(40)]
+        assert judged(20, 21, ledgers=ledgers(work)) == found
 
 
 def test_a_tree_that_fails_is_one_event_whatever_was_counted_of_it() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from store_trees import results_in
 
 from nbbench.model import Status
 from nbbench.record.asv_results import parse_result_file
@@ -54,8 +55,10 @@ def parse(content):
 def test_golden_values():
     parsed = parse(OLD)
     assert (parsed.environment, parsed.commit) == ("py2.7-Cython-a_b-numpy1.8", "05d283b9" * 5)
-    names = [(r.key.benchmark.removeprefix("units."), *(v for _, v in r.key.params)) for r in parsed.results]
-    found = dict(zip(names, parsed.results, strict=True))
+    names = [
+        (r.key.benchmark.removeprefix("units."), *(v for _, v in r.key.params)) for r in results_in(parsed)
+    ]
+    found = dict(zip(names, results_in(parsed), strict=True))
     assert {name: (r.status, r.value) for name, r in found.items()} == {
         ("mem_unit",): (Status.OK, 728.0),
         ("time_failed",): (Status.FAILED, None),

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from store_trees import START, benchmark, commit_hash, put_parsed, rows_of
+from store_trees import START, benchmark, commit_hash, put_parsed, rows_of, unpacked
 
 from nbbench.model import Result, SeriesKey, Status
 from nbbench.record.asv_results import ParsedFile
 from nbbench.record.columns import SKIPPED, read_columns
+from nbbench.record.shapes import PACKED_BYTES
 
 KEYS = [SeriesKey("suite.time_run", "v1", (("size", str(n)),), "box", "py3.11") for n in range(4)]
 
@@ -105,3 +106,23 @@ def test_keys_come_by_name_and_only_those_with_results(store):
     ] * 2
     assert store.series_keys(machine="tower") == []
     assert store.size() == (2, 2)
+
+
+def test_the_columns_of_a_file_say_what_its_rows_do(store):
+    """Series in another order than that of their numbers, one twice, and all that can become of one."""
+    put(store, 1, {2: 1.0, 0: Status.FAILED, 1: Status.SKIPPED})
+    put(store, 2, {1: 5.0, 2: math.inf, 0: -0.5})
+    results = [Result(KEYS[place], commit_hash(3), Status.OK, value) for place, value in ((1, 7.0), (0, 8.0))]
+    results.append(Result(KEYS[1], commit_hash(3), Status.OK, 9.0))
+    put_parsed(store, ParsedFile("box", commit_hash(3), "py3.11", START, rows=rows_of(results)), "box/3.json")
+    put(store, 4, {})
+    states = {"ok": 0, "failed": 1, "skipped": 2}
+    with store.reading() as connection:
+        said = connection.cursor(
+            "SELECT file_id, series_id, value, status FROM results ORDER BY 1, 2"
+        ).fetchall()
+        files = connection.cursor("SELECT file_id, packed FROM columns ORDER BY 1").fetchall()
+    rows = [(file, series, value or 0.0, states[status]) for file, series, value, status in said]
+    assert rows == [(file, *one) for file, packed in files for one in unpacked(packed)]
+    assert [len(packed) for _, packed in files] == [3 * PACKED_BYTES, 3 * PACKED_BYTES, 2 * PACKED_BYTES]
+    assert read(store)[1] == ([2, 3], [5.0, 9.0])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nbbench.ledger import Ledger, LedgerLine
-from nbbench.model import Benchmark, Commit, ProcessRecord
+from nbbench.model import Benchmark, Commit, ProcessRecord, Result
 from nbbench.record import schema
-from nbbench.record.asv_results import ResultRow
+from nbbench.record.asv_results import ParsedFile, ResultRow
 from nbbench.record.importing import ImportReport
 from nbbench.record.schema import SourceFile
-from nbbench.record.shapes import digest_of
+from nbbench.record.shapes import PACKED_BYTES, digest_of
 
 COLUMNS = [
     "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",
@@ -121,6 +122,17 @@ def benchmark(name="suite.time_run", version="v1", names=("size",)) -> Benchmark
     return Benchmark(name, version, "seconds", "time", tuple(names), (tuple(SIZES),))
 
 
+def results_in(parsed: ParsedFile) -> list[Result]:
+    """The results of a file one by one."""
+    found = []
+    for row in parsed.rows:
+        lists = row.status, row.value, row.samples, row.number, row.ci_lo, row.ci_hi
+        for key, status, value, *rest in zip(row.keys, *lists, strict=True):
+            cells = (status, value, row.benchmark.unit, *rest, row.started_at, row.duration_s)
+            found.append(Result(key, parsed.commit, *cells))
+    return found
+
+
 def rows_of(results, declared=None) -> tuple[ResultRow, ...]:
     """Results as the rows of a file, one in each; of the ``declared`` benchmark, where one is given."""
     made = []
@@ -145,6 +157,13 @@ def put_parsed(store, parsed, name: str, digest: str | None = None):
     return report
 
 
+def unpacked(packed: bytes) -> list[tuple]:
+    """Series, value and state of each result of a file's columns."""
+    size = len(packed) // PACKED_BYTES
+    figures = struct.unpack(f"<{size}q{size}d{size}b", packed)
+    return list(zip(figures[:size], figures[size : 2 * size], figures[2 * size :], strict=True))
+
+
 def content(store) -> dict[str, list]:
     """Every table with names in place of row numbers, so that two databases can be compared."""
     with store.reading() as connection:
@@ -156,6 +175,9 @@ def content(store) -> dict[str, list]:
         "benchmark_id": {row["id"]: (row["name"], row["version"]) for row in tables["benchmarks"]},
         "project_id": {row["id"]: row["name"] for row in tables["projects"]},
     }
+    for row in tables["columns"]:
+        told = unpacked(row["packed"])
+        row["packed"] = str(sorted((names["series_id"][number], *rest) for number, *rest in told))
     measured = {row["series_id"] for row in tables["results"]}
     tables["series"] = [row for row in tables["series"] if row["id"] in measured]
     return {
