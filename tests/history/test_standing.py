@@ -234,7 +234,7 @@ def test_a_series_that_takes_turns_between_two_levels_is_no_list_of_events() -> 
     assert done.changes == []
     (one,) = done.not_judged
     assert one.reason is NotJudgedReason.MULTIMODAL
-    assert one.detail == "13 turns between 1 seconds (50%), 1.3 seconds (50%): only their mixture is judged"
+    assert one.detail == "13 turns between 1 s (50%), 1.302 s (50%): only their mixture is judged"
 
 
 def test_a_regression_its_fix_and_another_regression_are_no_flips() -> None:
