@@ -38,7 +38,7 @@ from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.record.workers import MANY_POINTS, share_work, useful_jobs
-from nbbench.stats.canary import disturbed_beside, remove_drift
+from nbbench.stats.canary import disturbed_beside, remove_drift, without_disturbed
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, levels_as_measured, series_alpha
 from nbbench.stats.detector import ALONE
 from nbbench.stats.known import known_steps
@@ -102,15 +102,15 @@ def judge_history(
 ) -> JudgedHistory:
     """Judge every series of `history`.
 
-    Exact counters are compared exactly. Noisy series are tested at SERIES_ALPHA each; what is
-    found must also pass Benjamini–Hochberg over all noisy series at FALSE_DISCOVERY_RATE, and
-    changes below `min_effect` (a log ratio) are left out. The machine's own series are never
-    tested: they explain. Results whose processes or canaries were disturbed are left out, unless that is
-    half of the series or more, and what the canaries show of the machine's drift is taken out of times
-    where that lowers their error. A level of one or two commits needs the word of the ledger, of a second
-    collection, or, where no ledger knows its work, of the other series of the machine. `declared` gives
-    directions of units. `jobs` processes share what is stored (as many as are worth starting where it is
-    None); the result does not depend on it, and few of those series are in memory at a time.
+    Exact counters are compared exactly. Noisy series are tested at SERIES_ALPHA each; what is found must also
+    pass Benjamini–Hochberg over all noisy series at FALSE_DISCOVERY_RATE, and changes below `min_effect` (a
+    log ratio) are left out. The machine's own series are never tested: they explain. Results whose processes
+    or canaries were disturbed are left out, unless few others are left, and what the canaries show of the
+    machine's drift is taken out of times where that lowers their error. A level of one or two commits needs
+    the word of the ledger, of a second collection, or, where no ledger knows its work, of the other series of
+    the machine. `declared` gives directions of units. `jobs` processes share what is stored (as many as are
+    worth starting where it is None); the result does not depend on it, and few of those series are in memory
+    at a time.
     """
     judge = _Judge(history, min_effect, declared)
     judge.look_beside(history)
@@ -267,16 +267,15 @@ class _Judge:
         return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
     def _undisturbed(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
-        """The values without those of a disturbed machine, unless these are half of them, and times without
-        its drift."""
+        """The values without those of a disturbed machine, unless few others are left, and times without its
+        drift."""
         values, beside = one.values, self._beside(one, metric)
         disturbed = np.zeros(len(one.commits), dtype=np.bool_)
         if self._disturbed:
             disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         if beside.size:
             disturbed |= disturbed_beside(beside, self._at(one))
-        if 2 * disturbed.sum() < disturbed.size:
-            values = np.where(disturbed, np.nan, values)
+        values = without_disturbed(values, disturbed)
         return remove_drift(values, beside)[0] if beside.size else values
 
     def _beside(self, one: Curve, metric: Metric) -> NDArray[np.float64]:

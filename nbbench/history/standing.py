@@ -19,6 +19,7 @@ from nbbench.probe.device import CUDA_MARK
 from nbbench.stats.changepoint import Step, level_effect
 from nbbench.stats.mixture import Mixture
 from nbbench.stats.noise import difference_sigma, mad_sigma, median
+from nbbench.units import format_value
 
 LEAST_NOISY = 6
 """Fewer values of a noisy series cannot show a change: two levels of three."""
@@ -84,7 +85,7 @@ def standing(
         told = NotJudgedReason.SKIPPED, int(skipped[skipped > ran][0]), "", None
     elif mixture is not None:
         pairs = zip(mixture.levels, mixture.shares, strict=True)
-        levels = ", ".join(f"{level:.3g} {one.unit} ({share:.0%})" for level, share in pairs)
+        levels = ", ".join(f"{format_value(level, one.unit)} ({share:.0%})" for level, share in pairs)
         said = f"{mixture.turns} turns between {levels}: only their mixture is judged"
         told = NotJudgedReason.MULTIMODAL, first, said, None
     elif not metric.exact and found.size >= LEAST_NOISY:

@@ -40,16 +40,18 @@ def not_judged_counts(found: Sequence[NotJudged]) -> str:
 
 
 def folded(found: Sequence[NotJudged]) -> list[NotJudged]:
-    """The same with one line for all that are too short from one commit on: a machine with one commit has
-    hundreds of them."""
+    """The same with one line for all of which the same is said (a machine with one commit has hundreds of
+    them): series with several levels, those that may have moved by the size of it, then the rest."""
     alike: dict[object, list[NotJudged]] = {}
     for one in found:
-        short = one.reason is NotJudgedReason.TOO_SHORT
-        alike.setdefault((one.since, one.detail) if short else id(one), []).append(one)
-    return [
-        some[0] if len(some) < _MANY else replace(some[0], series=f"{len(some)} series, as {some[0].series}")
+        alike.setdefault((one.reason, one.since, one.detail, one.effect), []).append(one)
+    lines = [
+        some if len(some) < _MANY else [replace(some[0], series=f"{len(some)} series, as {some[0].series}")]
         for some in alike.values()
     ]
+    first = {NotJudgedReason.MULTIMODAL: 0, NotJudgedReason.TOO_RECENT: 1}
+    every = (one for some in lines for one in some)
+    return sorted(every, key=lambda one: (at := first.get(one.reason, 2), at == 1 and -abs(one.effect or 0)))
 
 
 def not_judged_blocks(found: Sequence[NotJudged], most: int = _NOT_JUDGED_SHOWN) -> list[Block]:

@@ -54,6 +54,9 @@ slower than around it by so many of its sigmas, and by this log ratio: in the tu
 twelve seconds of contention, in which the workloads took 30 to 60 % longer, moved it by 0.08 to 0.13. A
 canary of which so many sigmas are more than that says nothing: no result beside it is quiet."""
 
+MANY_LEFT = 20
+"""Undisturbed values that show levels by themselves, however many others were disturbed."""
+
 CERTAIN_SIGMAS = 3.0
 """A jump of a canary is believed from so many standard errors on."""
 
@@ -137,6 +140,14 @@ def huber_slope(rest: FloatArray, moved: FloatArray) -> float:
 def _sigma(rest: FloatArray) -> float:
     """MAD sigma around zero."""
     return MAD_TO_SIGMA * median(np.abs(rest))
+
+
+def without_disturbed(values: FloatArray, disturbed: BoolArray) -> FloatArray:
+    """The ``values`` (n,) without those that were ``disturbed`` (n,), unless these are half or more and fewer
+    than MANY_LEFT others are left."""
+    left = int(np.count_nonzero(np.isfinite(values) & ~disturbed))
+    enough = left >= MANY_LEFT or 2 * int(disturbed.sum()) < disturbed.size
+    return np.where(disturbed, np.nan, values) if enough else values
 
 
 def disturbed_beside(canaries: ArrayLike, at: ArrayLike | None = None) -> BoolArray:

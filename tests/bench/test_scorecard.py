@@ -6,6 +6,7 @@ import argparse
 import ast
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,20 @@ def test_events_of_the_branch_are_changes_of_work():
     assert not set(truth.changes) & set(truth.open)
     assert len({commit.tree for commit in truth.commits}) > 200
     assert sum(one is not None for one in truth.ledgers) > 200
+
+
+def test_where_no_time_is_undisturbed_an_event_tells_of_the_work():
+    truth = real._truth("branch_bursts", 0)
+    asked = {"telemetry": True, "ledger": True, "canary": False}
+    timed, told = (product.places((truth,), real.OPEN, **asked, work=work)[0] for work in (False, True))
+    only = sorted({*told} - {*timed})
+    assert {99, 100, 131, 132} <= {*only}
+    assert truth.contended is not None
+    assert all(truth.contended[at] or truth.contended[at - 1] for at in only)
+    quiet = replace(truth, contended=np.zeros_like(truth.contended))
+    assert product.places((quiet,), real.OPEN, **asked, work=True) == product.places(
+        (quiet,), real.OPEN, **asked
+    )
 
 
 def test_the_scorecard_has_no_rule_of_detection_of_its_own():

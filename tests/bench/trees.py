@@ -208,8 +208,9 @@ def _row(name: str, tree: Tree) -> list[object]:
     good = sum(bool(one.separates or one.marked) for one in every)
     told = sum(bool(one.separates or one.marked or one.event.undoes) for one in every)
     left = sum(bool(one.leaves or one.marked) for one in every)
+    lasts = sum(bool(one.holds or one.marked) for one in every)
     size = max(len(every), 1)
-    shares = (f"{count / size:.0%}" for count in (apart, held, good, told, left))
+    shares = (f"{count / size:.0%}" for count in (apart, held, good, told, left, lasts))
     steps = f"{tree.found}/{tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
     return [
         name, tree.store.counts()["series"], len(tree.events), len(every),
@@ -236,7 +237,7 @@ def main() -> None:
                 took = f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB"
                 costs.append([folder.name, *took, f"{again.wall_s:.2f} s"])
     heads = ["tree", "series", "events", "rated", "separate", "hold"]
-    heads += ["or undone", "or undid", "or undone, from its level", "clean steps"]
+    heads += ["or undone", "or undid", "or undone, from its level", "hold or undone", "clean steps"]
     table = tabulate(events, heads, tablefmt="pipe")
     cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
     when = f"{datetime.now(UTC):%Y-%m-%d}, rules {RULES}"

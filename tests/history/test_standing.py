@@ -234,7 +234,7 @@ def test_a_series_that_takes_turns_between_two_levels_is_no_list_of_events() -> 
     assert done.changes == []
     (one,) = done.not_judged
     assert one.reason is NotJudgedReason.MULTIMODAL
-    assert one.detail == "13 turns between 1 seconds (50%), 1.3 seconds (50%): only their mixture is judged"
+    assert one.detail == "13 turns between 1 s (50%), 1.302 s (50%): only their mixture is judged"
 
 
 def test_a_regression_its_fix_and_another_regression_are_no_flips() -> None:
@@ -268,6 +268,10 @@ def test_a_burst_must_last_or_be_confirmed() -> None:
     assert judged(20, 27) == [(21, 21), (28, 28)]
     assert judged(36, 40) == [(37, 37)]
     assert judged(20, 24, ledgers=ledgers(work)) == [(21, 21), (25, 25)]
+    # one operation more confirms a single commit, another image of equal work does not
+    for told, found in (({"ops": 51}, [(21, 21), (22, 22)]), ({"image": 2.0}, [])):
+        work = [ledger(**(told if i == 20 else {})) for i in range(40)]
+        assert judged(20, 21, ledgers=ledgers(work)) == found
 
 
 def test_a_tree_that_fails_is_one_event_whatever_was_counted_of_it() -> None:

@@ -162,7 +162,7 @@ def test_the_machine_is_named_and_series_are_counted_once() -> None:
 
 
 def test_C1_what_was_not_judged_is_counted_by_reason_and_named() -> None:
-    many = [NotJudged(f"a.time_{i}", NotJudgedReason.VANISHED) for i in range(30)]
+    many = [NotJudged(f"a.time_{i}", NotJudgedReason.VANISHED, f"{i:040}") for i in range(30)]
     text = as_text(not_judged_blocks([*samples.NOT_JUDGED, *many]))
     assert text.startswith("Not judged: 32 series (30 vanished, 1 too short, 1 failing)")
     assert "sources.Time.time_many" in text
@@ -207,6 +207,15 @@ def test_what_failed_once_and_then_ran_is_no_failure() -> None:
 def test_a_failure_without_telemetry_says_so() -> None:
     failed = [result for result in samples.RESULTS if result.status is Status.FAILED]
     assert failures(failed, ())[0][2] == "no error output was kept"
+
+
+def test_what_values_say_comes_before_what_has_none() -> None:
+    """Of a large suite thousands are skipped, each at a commit of its own: the list is cut before its end."""
+    skipped = [NotJudged(f"a.time_{n}", NotJudgedReason.SKIPPED, f"{n:040}") for n in range(200)]
+    turns = NotJudged("z.time_turns", NotJudgedReason.MULTIMODAL, "0" * 40, "15 turns between 1 s, 2 s")
+    recent = NotJudged("z.time_new", NotJudgedReason.TOO_RECENT, "1" * 40, "the newest value", 0.5)
+    text = as_text(not_judged_blocks([*skipped, turns, recent]))
+    assert text.index("z.time_turns") < text.index("z.time_new") < text.index("a.time_0")
 
 
 def test_many_that_are_too_short_in_the_same_way_are_one_line() -> None:

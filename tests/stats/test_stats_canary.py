@@ -13,11 +13,13 @@ from nbbench.stats.canary import (
     LEAST_DISTURBED,
     LEAST_GAIN,
     LEAST_POINTS,
+    MANY_LEFT,
     NEIGHBOURS,
     canary_jump,
     disturbed_beside,
     quiet_beside,
     remove_drift,
+    without_disturbed,
 )
 
 
@@ -174,3 +176,11 @@ def test_a_canary_as_loud_as_the_work_of_others_never_says_that_it_was_quiet():
     canaries, at = np.exp(np.array([0.01, 0.05])[:, None] * noise), np.arange(100.0)
     assert quiet_beside(canaries[:1], at).mean() > 0.95
     assert not quiet_beside(canaries, at).any()
+
+
+@pytest.mark.parametrize(("left", "kept"), [(MANY_LEFT, False), (MANY_LEFT - 1, True)])
+def test_few_undisturbed_values_are_not_judged_without_the_others(left, kept):
+    values, disturbed = np.ones(60), np.arange(60) >= left
+    assert np.isfinite(without_disturbed(values, disturbed)[disturbed]).all() == kept
+    assert np.isfinite(without_disturbed(values, disturbed)[~disturbed]).all()
+    assert np.isnan(without_disturbed(values[:9], disturbed[-9:] & (np.arange(9) < 4))).sum() == 4

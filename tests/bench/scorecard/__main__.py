@@ -33,8 +33,10 @@ an event explains by the environment or by contention is no report; the place is
 commits. Series of one recording are judged together, planted ones alone. `nbbench` alone is what plain asv
 results give, with the time at which asv began each. *+ telemetry*: what waited for a core is on record.
 *+ canary*: fixed programs that were timed in the same process. *+ ledger*: the exact work and peak of
-every tree, from the committed ledgers (a frame of 256² is taken to do what one of 512² does). A row's title
-says the order of measuring; without such a word it is commit after commit.
+every tree, from the committed ledgers (a frame of 256² is taken to do what one of 512² does). *+ work*: where
+every value on one side of a change of work was disturbed no time can be told from the values; the event then
+names the workload whose work changed and predicts its time, and this counts as its report. A row's title says
+the order of measuring; without such a word it is commit after commit.
 
 Tuned on: even streams, first halves, `branch1`, `branch4`, the committed results. Reported: odd streams,
 second halves, `branch2`, `branch3`, `branch5`, `branch6`. What a look at reported rows led to: levels at

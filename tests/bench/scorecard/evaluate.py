@@ -46,6 +46,8 @@ def evaluate(row: Row, *, mine: bool = False) -> Result:
                 methods.append(ours(row.least, telemetry=True, ledger=ledger, canary=True))
         elif ledger:
             methods.append(ours(row.least, ledger=True))
+    if row.telemetry and row.ledger:
+        methods.append(ours(row.least, telemetry=True, ledger=True, canary=canary, work=True))
     if not mine:
         methods += peers()
     if row.samples and not mine:

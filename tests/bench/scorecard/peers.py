@@ -30,7 +30,14 @@ class Method:
     why_not: str = ""
 
 
-def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary: bool = False) -> Method:
+def ours(
+    least: float,
+    *,
+    telemetry: bool = False,
+    ledger: bool = False,
+    canary: bool = False,
+    work: bool = False,
+) -> Method:
     """The product as it is (`product`), with what is on record beside the values or a part of it."""
     together: dict[int, tuple[tuple[Truth, ...], list[list[int]]]] = {}
 
@@ -39,11 +46,12 @@ def ours(least: float, *, telemetry: bool = False, ledger: bool = False, canary:
         # the series of a machine are kept with their answer, so that their id stays theirs
         known = together.get(id(truth.siblings)) if truth.siblings else None
         if known is None:
-            found = product.places(machine, least, telemetry=telemetry, ledger=ledger, canary=canary)
+            beside = {"telemetry": telemetry, "ledger": ledger, "canary": canary, "work": work}
+            found = product.places(machine, least, **beside)
             known = together[id(truth.siblings)] = machine, found
         return known[1][truth.place]
 
-    words = (("telemetry", telemetry), ("ledger", ledger), ("canary", canary))
+    words = (("telemetry", telemetry), ("ledger", ledger), ("canary", canary), ("work", work))
     helped = [word for word, used in words if used]
     return Method(" + ".join(["nbbench", *helped]), {"": find})
 

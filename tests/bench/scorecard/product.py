@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,13 +33,20 @@ _MACHINE = "scorecard"
 
 
 def places(
-    truths: tuple[Truth, ...], least: float, *, telemetry: bool, ledger: bool, canary: bool
+    truths: tuple[Truth, ...],
+    least: float,
+    *,
+    telemetry: bool,
+    ledger: bool,
+    canary: bool,
+    work: bool = False,
 ) -> list[list[int]]:
     """Where the product reports changes in each of the series of one machine (their ``truths``), which are
     judged together, as indices of their points: of a range the middle of what was measured in it.
 
     ``least`` is the least log ratio that is asked about; a user who asks for less than the default of
     `min_effect` sets it. ``telemetry``, ``ledger`` and ``canary`` say what is on record beside the values.
+    With ``work`` an event that names a series' own work counts where no undisturbed time tells (`_untimed`).
     """
     names = [f"series{i}" for i in range(len(truths))]
     runs = (Declared(_key(name).benchmark, families=(name,)) for name in names)
@@ -52,10 +60,33 @@ def places(
         use_workloads(None)
     told = [(event, change) for event in events if event.cause not in MACHINES for change in event.changes]
     index = {commit.hash: i for i, commit in enumerate(history.commits)}
-    return [
-        sorted({_middle(event, c, truth, index) for event, c in told if c.key == _key(name)})
+    timed = [
+        {_middle(event, c, truth, index) for event, c in told if c.key == _key(name)}
         for name, truth in zip(names, truths, strict=True)
     ]
+    if work:
+        for name, truth, found_there in zip(names, truths, timed, strict=True):
+            moved = {index[c.hi_commit] for _, c in told if _is_work_of(c, name)}
+            found_there |= {at for at in _untimed(truth, moved) if all(abs(at - k) > 2 for k in found_there)}
+    return [sorted(places) for places in timed]
+
+
+def _is_work_of(change: ChangePoint, name: str) -> bool:
+    named = dict(change.key.params).get("workload", "").strip("'")
+    return change.kind == "exact" and named == f"{name}-recorded"
+
+
+def _untimed(truth: Truth, moved: set[int]) -> list[int]:
+    """The places at which work ``moved`` that have no undisturbed value on one side, up to the next of them:
+    the first values there."""
+    known = np.isfinite(truth.values)
+    none = np.zeros_like(known)
+    waited = none if truth.contended is None else np.atleast_2d(truth.contended).all(axis=0)
+    first = [i + int(np.argmax(known[i:])) for i in moved if known[i:].any()]
+    edges = [0, *sorted(set(first)), known.size]
+    clean = [bool((known & ~waited)[a:b].any()) for a, b in pairwise(edges)]
+    pairs = zip(edges[1:], clean, clean[1:], strict=False)
+    return [at for at, before, after in pairs if not (before and after)]
 
 
 def _middle(event: Event, change: ChangePoint, truth: Truth, index: dict[str, int]) -> int:
