@@ -31,10 +31,10 @@ def seconds(text: str | None) -> float | None:
 
 def plan_item(app: App, name: str | None) -> str:
     """The plan item that a command works on. Raises UsageError for one that nobody knows."""
-    from nbbench.plan.plans import find_plan
-
     if name is None or name == app.settings.plan:
         return app.settings.plan
+    from nbbench.plan.plans import find_plan  # a tenth of a command that finds nothing new
+
     return find_plan(app.settings, name).id
 
 

@@ -44,8 +44,10 @@ def costs_of(waiting: Iterable[Flag], every: Iterable[Flag], places: Mapping[str
 
 
 def _is_time(change: ChangePoint) -> bool:
+    if change.fails or change.unit not in ("seconds", ""):
+        return False
     metric = change_metric(change)
-    return metric.role is Role.TIME and metric.unit == "seconds" and not change.fails
+    return metric.role is Role.TIME and metric.unit == "seconds"
 
 
 def _is_loss(change: ChangePoint) -> bool:

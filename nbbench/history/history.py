@@ -18,7 +18,6 @@ from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import CommitOrder, ledger_series
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
-from nbbench.measure.ledgers import known_work, ledger_torch
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit, Event, Flag, FlagState, ProcessRecord
 from nbbench.record.branch import subject_or_none
@@ -188,6 +187,8 @@ def event_ends(settings: Settings, event: Event) -> tuple[Commit, Commit]:
     That is the last one which is not known to be broken; without a subject to record with, the
     last one whose ledgers hold figures. Raises UsageError when the event is not of this branch.
     """
+    from nbbench.measure.ledgers import known_work, ledger_torch
+
     with open_store(settings) as store:  # an event may end at a commit beside the measured paths
         commits = store.commits()
     places = {c.hash: i for i, c in enumerate(commits)}

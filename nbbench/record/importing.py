@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
 from nbbench.record import schema
 from nbbench.record.asv_results import ParsedFile, ResultRow
+from nbbench.record.drivers import CACHE_KIB
 from nbbench.record.engine import Connection, Database, lasting
 from nbbench.record.read import series_digest
 from nbbench.record.schema import SourceFile
@@ -122,6 +123,7 @@ class Importing(Database):
             self._known = None
             return
         with self.reading() as connection:
+            connection.cursor(f"PRAGMA cache_size=-{CACHE_KIB}")
             wanted = {f"ix_results_{name}" for name in table.indexes}
             there = wanted & {name for (name,) in connection.cursor(names)}
             if not connection.one("SELECT 1 FROM results LIMIT 1"):
@@ -132,9 +134,11 @@ class Importing(Database):
         try:
             yield
         finally:
-            self._known = None
             if there != wanted:
                 self._run(schema.create_statements(table, True)[1:])
+            if self._known and self.url:
+                self.close()  # with what it keeps of the file
+            self._known = None
 
     def _run(self, statements: Sequence[str]) -> None:
         if statements:

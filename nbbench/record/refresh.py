@@ -215,8 +215,6 @@ class _Import:
         self._series: set[int] = set()
 
     def run(self) -> ImportReport:
-        from nbbench.record.workers import few_collections, share_work, useful_jobs
-
         present: set[str] = set()
         new = list(self._new(present))
         # A benchmark that is no longer declared keeps the names that it was imported with.
@@ -224,11 +222,8 @@ class _Import:
         first = sum(one.found.kind == "benchmarks" for one in new)  # it is the first, and tells of the others
         for one in new[:first]:
             self._take(one, reader.read(one))
-        rest = new[first:]
-        jobs = useful_jobs(sum(one.size for one in new), _MANY_BYTES)
-        with few_collections():
-            for one, read in zip(rest, share_work(reader.read, rest, jobs=jobs), strict=True):
-                self._take(one, read)
+        if rest := new[first:]:
+            self._read(reader, rest)
         self._flush()
         # A benchmarks.json that is gone leaves its names behind.
         gone = [path for path in self._known if path not in present and path != BENCHMARKS_JSON]
@@ -237,6 +232,14 @@ class _Import:
             self._store.forget_files(gone, self._place)
         self._report.series = len(self._series)
         return self._report
+
+    def _read(self, reader: FileReader, new: list[NewFile]) -> None:
+        from nbbench.record.workers import few_collections, share_work, useful_jobs  # nothing is new mostly
+
+        jobs = useful_jobs(sum(one.size for one in new), _MANY_BYTES)
+        with few_collections():
+            for one, read in zip(new, share_work(reader.read, new, jobs=jobs), strict=True):
+                self._take(one, read)
 
     def _new(self, present: set[str]) -> Iterator[NewFile]:
         """The files that must be read; the names of all are put into `present`."""

@@ -213,7 +213,8 @@ def reproduce_commands(event: Event) -> tuple[str, ...]:
 
 def event_machines(flags: Iterable[Flag]) -> list[str]:
     """The machines whose figures the flags hold; exact work belongs to none."""
-    return sorted({c.key.machine for f in flags for c in f.event.changes if not change_metric(c).exact})
+    kinds = {(c.key.machine, c.key.benchmark, c.unit): c for f in flags for c in f.event.changes}
+    return sorted({c.key.machine for c in kinds.values() if not change_metric(c).exact})
 
 
 def headline(

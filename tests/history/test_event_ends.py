@@ -11,6 +11,7 @@ from work_samples import before
 
 from nbbench.errors import UsageError
 from nbbench.history import history as event_ends
+from nbbench.measure import ledgers
 from nbbench.model import Commit
 
 COMMITS = [Commit(f"{n:040x}", f"tree{n}", datetime(2025, 1, n, tzinfo=UTC), "s", n) for n in range(1, 6)]
@@ -24,10 +25,10 @@ def ends(monkeypatch):
     def of(kept, *, subject: bool, first: int = 4):
         store = SimpleNamespace(commits=lambda: COMMITS)
         monkeypatch.setattr(event_ends, "open_store", lambda settings: nullcontext(store))
-        monkeypatch.setattr(event_ends, "ledger_torch", lambda settings, commits, say: "2.13.0")
+        monkeypatch.setattr(ledgers, "ledger_torch", lambda settings, commits, say: "2.13.0")
         monkeypatch.setattr(event_ends, "subject_or_none", lambda settings: object() if subject else None)
         monkeypatch.setattr(
-            event_ends,
+            ledgers,
             "known_work",
             lambda settings, commit, torch: SimpleNamespace(ledgers=kept.get(commit.position, {})),
         )
