@@ -190,12 +190,13 @@ def estimate_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
         around = np.sqrt(0.5 * (loud[lag:] ** 2 + loud[:-lag] ** 2))
         return np.asarray((clipped[lag:] - clipped[:-lag]) / around)
 
-    first, scale = trimmed_variance(apart(1))
+    first, scale = trimmed_variance(np.diff(clipped))
     if scale <= 0:
         return white_noise(clipped, loud)
     lags = range(2, max(2, min(MAX_LAG, clipped.size // 4)) + 1)
     later = sum(trimmed_variance(apart(h))[0] for h in lags) / len(lags)
-    rho = float(np.interp(later / first, _lag_ratio(len(lags)), RHO_GRID))
+    ratio = later / (trimmed_variance(apart(1))[0] or first)
+    rho = float(np.interp(ratio, _lag_ratio(len(lags)), RHO_GRID))
     return Noise(max(math.sqrt(first / (2.0 * (1.0 - rho))), LEAST_SIGMA), rho, loud)
 
 

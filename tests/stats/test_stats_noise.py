@@ -68,14 +68,11 @@ def test_a_coarse_clock_has_noise_though_most_differences_are_zero():
     assert white_noise(values, np.ones(300)).sigma == pytest.approx(0.36, abs=0.08)
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.5])
-@pytest.mark.parametrize("share", [0.2, 0.3, 0.4])
-def test_a_loud_half_beside_a_quiet_one_is_no_memory(rho, share):
-    """The quiet part's sigma, whatever part is loud, and the memory that both have."""
-    rng = np.random.default_rng(7)
-    noise = 0.02 * (noise_sample("ar1", 900, rng) if rho else rng.standard_normal(900))
-    noise[: int(900 * share)] *= 10.0
+@pytest.mark.parametrize("seed", range(4))
+def test_a_loud_part_beside_a_quiet_one_is_no_memory(seed):
+    """A pool of machines for 540 commits and one machine for 360; no value remembers the one before."""
+    rng = np.random.default_rng(seed)
+    noise = 0.01 * rng.standard_normal(900)
+    noise[:540] += np.log(rng.choice([0.97, 1.15, 1.32, 1.55, 1.95], 540))
     loud = loudness(noise)
-    found = estimate_noise(clip_spikes(noise, loud), loud)
-    assert found.rho == pytest.approx(rho, abs=0.2)
-    assert np.median(found.sigma * found.loudness[600:]) == pytest.approx(0.02, rel=0.5)
+    assert estimate_noise(clip_spikes(noise, loud), loud).rho < 0.2
