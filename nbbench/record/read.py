@@ -85,9 +85,8 @@ class StoreReading(Database):
                 samples
                 and connection.one(f"SELECT 1 FROM columns WHERE samples > 0 AND {OF_FILES} LIMIT 1", of) == 1
             )
-        size = _CHUNK if samples else 3 * _CHUNK
-        for start in range(0, len(chosen), size):
-            chunk = chosen[start : start + size]
+        for start in range(0, len(chosen), _CHUNK):
+            chunk = chosen[start : start + _CHUNK]
             ids = [number for number, *_ in chunk]
             columns = dict(read_columns(self, ids, ranks))
             kept = self._samples(ids) if samples else {}

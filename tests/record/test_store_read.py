@@ -165,7 +165,7 @@ def test_many_series_take_few_queries(store, monkeypatch):
     real = engine.Connection.cursor
     monkeypatch.setattr(engine.Connection, "cursor", lambda *args: (queries.append(args[1]), real(*args))[1])
     assert len(store.series()) == 900
-    assert sum("FROM columns" in q for q in queries) == 2
+    assert sum("FROM columns" in q for q in queries) == 4
     assert not any("series_id BETWEEN" in q or "series_id IN" in q for q in queries)
     assert len(queries) < 20
 
