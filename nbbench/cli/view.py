@@ -49,8 +49,8 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
         check_import(app, report, text, settings.results_dir.resolve())
         _check_placed(settings, store, given=repo is not None)
         app.say(text)
-        flags = every_flag(store, up_to_date(settings, store), settings.plan)
-        said = headline(flags, store.not_judged())
+        # the page reads the flags again: two of each are 20 MB of a large record
+        said = headline(every_flag(store, up_to_date(settings, store), settings.plan), store.not_judged())
         _write(app, settings, store, html)
     page = html / "index.html"
     payload = {"site": str(page), "project": settings.project, "headline": said, "import": asdict(report)}

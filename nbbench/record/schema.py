@@ -178,7 +178,7 @@ TABLES = {
             ("file_id", "series_id"),
             indexes=("series_id", "commit_id"),
         ),
-        # The same file by file, as arrays: they are read twenty times as fast as rows. `samples` counts those
+        # The same file by file, as arrays: they are read three times as fast as rows. `samples` counts those
         # of the file; `packed` is `packed_columns`.
         TableLayout(
             "columns",
