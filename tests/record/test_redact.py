@@ -195,7 +195,8 @@ def test_json_stays_json(name: str) -> None:
     ],
 )
 def test_time_grows_with_the_length_alone(text: str) -> None:
-    """J9: 200 kB of BEGIN lines took ten seconds. Four times the text is about four times the work."""
+    """J9: 200 kB of BEGIN lines took ten seconds. 16 times the text is 16 times the work, where squares are 256;
+    processor time, and a limit of four times as much, as a busy machine's caches are not its own."""
 
     def work(size: int) -> float:
         document = (text * (size // len(text) + 1))[:size]
@@ -203,8 +204,8 @@ def test_time_grows_with_the_length_alone(text: str) -> None:
         redact_text(document)
         return time.process_time() - began
 
-    small = min(work(40_000) for _ in range(3))
-    assert min(work(160_000) for _ in range(2)) < 12 * small + 0.5
+    small = min(work(10_000) for _ in range(3))
+    assert min(work(160_000) for _ in range(2)) < 64 * small + 1.0
 
 
 @pytest.mark.parametrize(
