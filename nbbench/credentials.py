@@ -219,14 +219,16 @@ class Finder:
     def _key(self, line: str) -> Iterator[Span]:
         """What of this line belongs to private keys; of a key over many lines each line is a span."""
         start = position = 0
+        endless = False  # where one search found no end, none that starts later does
         while True:
             if not self._key_left:
                 if (begins := _KEY_BEGINS.search(line, position)) is None:
                     return
                 start, position, self._key_left = begins.start(), begins.end(), LONGEST_KEY
-            if ends := _KEY_ENDS.search(line, position):
+            if not endless and (ends := _KEY_ENDS.search(line, position)):
                 position, self._key_left = ends.end(), 0
             else:
+                endless = True
                 body = _KEY_BODY.match(line, position)
                 position = body.end() if body else position
                 goes_on = position == len(line.rstrip("\r"))

@@ -195,8 +195,8 @@ def test_json_stays_json(name: str) -> None:
     ],
 )
 def test_time_grows_with_the_length_alone(text: str) -> None:
-    """J9: 200 kB of BEGIN lines took ten seconds. 16 times the text is 16 times the work, where squares are 256;
-    processor time, and a limit of four times as much, as a busy machine's caches are not its own."""
+    """J9: 200 kB of BEGIN lines took ten seconds. 16 times the text is 16 times the work, where squares are
+    256; the limit of four times as much is for a busy machine, whose caches are not its own."""
 
     def work(size: int) -> float:
         document = (text * (size // len(text) + 1))[:size]
