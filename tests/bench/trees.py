@@ -54,6 +54,10 @@ commits stand by their dates. The rules look at nothing but values:
   differ by 10 % and by {CLEAN_SIGMAS:.0f} sigmas of either side, and where the {NEXT} on both sides
   separate. It is found where an event has a change of that series there (± {NEAR} commits).
 
+Rules were chosen on conda, django, empymod, kedro, xdsl and one half of numpy-bench. casabench, emg3d-bench,
+geocat-comp-asv, MetPy-benchmark, mjwarp-asv, thematrix and uxarray-asv were fetched for this page alone, and
+no rule was chosen on scipy-bench.
+
 """
 
 
