@@ -39,9 +39,9 @@ names the workload whose work changed and predicts its time, and this counts as 
 the order of measuring; without such a word it is commit after commit.
 
 *Held out*: `branch7` to `branch11` and `aa5` were recorded on 2026-11-27, on another machine of its kind,
-with the measured process alone on one core and other work on the other (`branch11`: on both). They
-were judged once, for this table, by rules 26, which nobody changed afterwards. They are noisier than the older
-ones. Commit after commit telemetry is the count of involuntary switches there, in the order of `nbbench run` the
+with the measured process alone on one core and other work on the other (`branch11`: on both). They were
+judged once, for this table, by rules 26, which nobody changed afterwards. They are noisier than the older
+ones. Telemetry commit after commit is the count of involuntary switches, in the order of `nbbench run` the
 share of its time that a process waited for a core.
 
 Tuned on: even streams, first halves, `branch1`, `branch4`, the committed results. Reported: odd streams,
