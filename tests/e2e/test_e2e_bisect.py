@@ -123,6 +123,7 @@ class TestByWork:
 class TestByTime:
     """A sleep is in no ledger."""
 
+    @pytest.mark.thorough
     def test_a_range_where_the_commit_between_cannot_run(self, bench, commits):
         told = json.loads(search(bench, commits["good"], commits["sleep"], "--json", expect=4).stdout)
         assert told["stopped"] == "range" and not told["steps_of_work"]

@@ -153,6 +153,7 @@ def test_two_commits_stay_together_on_nodes_like_their_class(cluster, network, p
     results_are_whole(project, compared)
 
 
+@pytest.mark.thorough
 def test_classes_of_hardware_are_machines_of_their_own(cluster, network, project, hashes):  # noqa: F811
     """n3 has another processor and one core; its class is measured when all are asked for."""
     with network.processor("n3", "Old Chip"):

@@ -45,6 +45,7 @@ def test_killed_imports() -> None:
     assert two_databases(1)["wrong"] == []
 
 
+@pytest.mark.thorough
 def test_harmless_text_stays_as_it_is() -> None:
     counts = harmless_text(1)["by kind"]
     assert isinstance(counts, dict)
