@@ -47,7 +47,7 @@ commits stand by their dates. The rules look at nothing but values:
   levels. *Undone* are events that name the commit by which later ones had undone them. *Undid* are those that
   name the event which they undid: the end of a level of few values has the old level before it, so it
   cannot separate.
-* *Or undone, from its level* is *or undone* where the values before an event begin with the series' event
+* *From level* is *or undone* where the values before an event begin with the series' event
   before it (three at least): a step that follows another within {NEXT} values leaves that one's level. The
   {NEXT} after it are as they are, whatever follows.
 * A *clean step* is a place with {SIDE} values of a time on both sides that do not overlap, whose medians
@@ -212,9 +212,8 @@ def _row(name: str, tree: Tree) -> list[object]:
     good = sum(bool(one.separates or one.marked) for one in every)
     told = sum(bool(one.separates or one.marked or one.event.undoes) for one in every)
     left = sum(bool(one.leaves or one.marked) for one in every)
-    lasts = sum(bool(one.holds or one.marked) for one in every)
     size = max(len(every), 1)
-    shares = (f"{count / size:.0%}" for count in (apart, held, good, told, left, lasts))
+    shares = (f"{count / size:.0%}" for count in (apart, held, good, told, left))
     steps = f"{tree.found}/{tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
     return [
         name, tree.store.counts()["series"], len(tree.events), len(every),
@@ -241,7 +240,7 @@ def main() -> None:
                 took = f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB"
                 costs.append([folder.name, *took, f"{again.wall_s:.2f} s"])
     heads = ["tree", "series", "events", "rated", "separate", "hold"]
-    heads += ["or undone", "or undid", "or undone, from its level", "hold or undone", "clean steps"]
+    heads += ["or undone", "or undid", "from level", "clean steps"]
     table = tabulate(events, heads, tablefmt="pipe")
     cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
     when = f"{datetime.now(UTC):%Y-%m-%d}, rules {RULES}"
