@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,27 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MACHINE = "e2e"
 # Cheap, and all kinds of things are behind it: one frame of 1 MB, one loop that was vectorised.
 CHEAP = ("--bench", r"Warm\.time_run\(512, 'float32'\)", "--bench", r"Sources\.time_generate")
+# The suite with fewer points, sources, pixels and knobs: what grows with them is the tests' time, not what they
+# show. Loops over points and sources, which the embedded history begins with, are most of it.
+SMALLER = {
+    "workloads.py": (
+        ("POINTS = [1, 1000, 100_000]", "POINTS = [1, 100, 10_000]"),
+        ("KNOB_SIZE = 256", "KNOB_SIZE = 64"),
+        ('"multi_source": [1, 3, 9]', '"multi_source": [1, 3]'),
+        ('"oversample": [1, 2, 3]', '"oversample": [1, 2]'),
+        ('"phi_steps": [1, 4]', '"phi_steps": [4]'),
+        ('"mosaic_domains": [1, 4]', '"mosaic_domains": [4]'),
+        ('"absorption": [1, 4]', '"absorption": [4]'),
+        ("tricubic-1000-float32", "tricubic-100-float32"),
+        ('Workload("sources-3969", 3969)', 'Workload("sources-225", 225)'),
+        ("sources-3969", "sources-225"),
+    ),
+    "vectorisation.py": (
+        ("rows=63, columns=63", "rows=15, columns=15"),
+        ("subject.sources(63, 63)", "subject.sources(15, 15)"),
+    ),
+    "subject.py": (("size: int = 256", "size: int = 64"),),
+}
 WARM = "bandwidth.Warm.time_run"
 SOURCES = "vectorisation.Sources.time_generate"
 
@@ -113,17 +135,27 @@ def wait_until(condition) -> None:
         time.sleep(0.05)
 
 
-def make_project(folder: Path, *, register: bool = True) -> Project:
-    """A project in `folder` that measures the embedded subject with the real benchmarks."""
+def make_project(folder: Path, *, register: bool = True, smaller: bool = False) -> Project:
+    """A project in `folder` that measures the embedded subject with the real benchmarks, or `smaller` ones."""
     root = folder / "project"
     root.mkdir()
     (folder / "home").mkdir()
     text = (REPOSITORY / "asv.conf.json").read_text(encoding="utf-8")
-    name = '"benchmark_dir": "benchmarks"'
+    suite, name = REPOSITORY / "benchmarks", '"benchmark_dir": "benchmarks"'
     assert name in text
-    text = text.replace(name, f'"benchmark_dir": {json.dumps(str(REPOSITORY / "benchmarks"))}')
+    if smaller:
+        suite = root / "benchmarks"
+        shutil.copytree(REPOSITORY / "benchmarks", suite, ignore=shutil.ignore_patterns("__pycache__"))
+        for file, changes in SMALLER.items():
+            source = (suite / file).read_text(encoding="utf-8")
+            for old, new in changes:
+                assert old in source, old
+                source = source.replace(old, new)
+            (suite / file).write_text(source, encoding="utf-8")
+    else:
+        (root / "benchmarks").symlink_to(suite, target_is_directory=True)
+    text = text.replace(name, f'"benchmark_dir": {json.dumps(str(suite))}')
     (root / "asv.conf.json").write_text(text, encoding="utf-8")
-    (root / "benchmarks").symlink_to(REPOSITORY / "benchmarks", target_is_directory=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NBBENCH_", "ASV_", "GIT_"))}
     environment |= {
         "HOME": str(folder / "home"),
