@@ -85,8 +85,8 @@ def _uninterrupted() -> Iterator[None]:
         for number, handler in asked.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-        for number in came:
-            signal.raise_signal(number)
+        for late in came:
+            signal.raise_signal(late)
 
 
 _work: Callable[[Any], Any]
