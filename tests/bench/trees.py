@@ -227,7 +227,7 @@ def _row(name: str, tree: Tree) -> list[object]:
     left = sum(bool(one.leaves or one.marked) for one in every)
     size = max(len(every), 1)
     shares = (f"{count / size:.0%}" for count in (apart, held, good, left))
-    steps = f"{tree.found}/{tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
+    steps = f"{tree.found / tree.clean:.1%} of {tree.clean:,}" if tree.clean else "none"
     return [
         name, tree.store.counts()["series"], f"{len(every)} of {len(tree.events)}", *shares, steps,
     ]  # fmt: skip
