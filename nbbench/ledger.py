@@ -1,5 +1,6 @@
 """The nouns of exact work: ledgers, costs by line, source diffs, ceilings, dataflow recordings; no I/O."""
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -218,10 +219,7 @@ class ValueDigest:
     @property
     def size(self) -> int:
         """How many elements it has."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

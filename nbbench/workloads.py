@@ -137,18 +137,11 @@ class Workloads:
     def _by_beginning(self) -> Mapping[str, Declared]:
         return {one.benchmark: one for one in self.benchmarks}
 
-    @cached_property
-    def _found(self) -> dict[str, Declared | None]:
-        return {}
-
     def declared(self, benchmark: str) -> Declared | None:
         """What is declared of a benchmark: by its name, its class or its module, the nearest first."""
-        if benchmark not in self._found:
-            name = benchmark
-            while name and name not in self._by_beginning:
-                name = name.rpartition(".")[0]
-            self._found[benchmark] = self._by_beginning.get(name)
-        return self._found[benchmark]
+        while benchmark and benchmark not in self._by_beginning:
+            benchmark = benchmark.rpartition(".")[0]
+        return self._by_beginning.get(benchmark)
 
     def workload_of(self, key: SeriesKey) -> Workload | None:
         """The workload that a series runs; None where it runs none, several, or an undeclared one."""

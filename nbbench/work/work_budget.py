@@ -13,7 +13,7 @@ _ROLES = (Role.WORK, Role.MEMORY, Role.HOST)
 _BY_REQUEST = (GRAPH_BREAKS, COMPILED_BYTES)  # recorded only where somebody asked for them
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class BudgetRow:
     """What one exact metric of a workload was when the budget was set, and may be at `most`, in `unit`."""
 
