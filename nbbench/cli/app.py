@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,9 +18,7 @@ from nbbench.cli.streams import drop, put, suppressed, terminal
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_OK, HostError, NbbenchError
 from nbbench.probe.device import DEVICE_VARIABLE
-
-if TYPE_CHECKING:
-    from nbbench.report.blocks import Block
+from nbbench.report.blocks import Block
 
 MOST_SHOWN = 500  # characters of an error's sentence
 
@@ -125,7 +123,7 @@ class App:
         self,
         kind: str,
         payload: Any,
-        blocks: "Sequence[Block]",
+        blocks: Sequence[Block],
         *,
         markdown: str | None = None,
         version: int = 1,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import in_a_folder, markdown_option, pattern, seconds
+from nbbench.cli.options import in_a_folder, markdown_option, pattern
 from nbbench.errors import EXIT_OK, UsageError
 
 
@@ -85,7 +85,7 @@ def gate(
     from nbbench.record.atomic import write_text
     from nbbench.report.gate import gate_blocks, gate_junit, gate_payload
 
-    app.override(floor=floor, budget_s=seconds(budget))
+    app.override(floor=floor, budget_s=budget)
     chosen = bench or app.settings.gate_bench
     pattern(chosen, "--bench" if bench else "the setting gate_bench")  # refused before anything is measured
     if seed is None:
@@ -117,7 +117,7 @@ def gate(
 
 def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
     from nbbench.gate.calibration import calibrate
-    from nbbench.report.gate_sentences import evidence_text
+    from nbbench.report.causes import evidence_text
     from nbbench.report.run_view import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 

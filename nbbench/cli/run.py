@@ -3,16 +3,13 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import dask_option, device_option, pattern
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-
-if TYPE_CHECKING:
-    from nbbench.report.blocks import Block
+from nbbench.report.blocks import Block
 
 NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
 

@@ -166,7 +166,8 @@ def _figures_of(event: Event) -> tuple[list[str], list[str]]:
     or whatever the event is about; then page faults, exact counts that no ledger tells, and other figures."""
     if event.cause is Cause.FAILURE:
         failing = sorted((c for c in event.changes if c.fails), key=lambda c: c.key.label)
-        return [_failing(change) for change in failing[:_FAILING]], []
+        was = ((c, units.format_value(c.before, c.unit)) for c in failing[:_FAILING])
+        return [f"{c.key.label} fails since {c.hi_commit[:8]}; it was {value}" for c, value in was], []
     own, told = _own(event), {one.kind for one in event.evidence}
     times = [c for c in event.changes if change_role(c) is Role.TIME]
     if not any(headline_changes(event)):
@@ -181,11 +182,6 @@ def _figures_of(event: Event) -> tuple[list[str], list[str]]:
 def _named(changes: Iterable[ChangePoint], most: int) -> list[str]:
     found = sorted(changes, key=lambda c: (change_role(c) is not Role.TIME, -_size(c.effect), c.key.label))
     return [f"{change.key.label}: {figures(change)}" for change in found[:most]]
-
-
-def _failing(change: ChangePoint) -> str:
-    was = units.format_value(change.before, change.unit)
-    return f"{change.key.label} fails since {change.hi_commit[:8]}; it was {was}"
 
 
 def _questions(event: Event) -> list[str]:

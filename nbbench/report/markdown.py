@@ -7,8 +7,6 @@ from nbbench.words import for_markdown as escape
 from nbbench.words import markdown_code as code
 from nbbench.words import plural, truncate
 
-__all__ = ["LIMIT_BYTES", "as_markdown", "code", "escape", "table_lines"]
-
 # GitHub cuts step summaries and comments at 65,536 bytes; what is left is for the caller's own words.
 LIMIT_BYTES = 63_000
 _CELL = 300  # longer cells make a table unreadable, and one could otherwise eat the whole page
