@@ -90,10 +90,10 @@ def gate(
     pattern(chosen, "--bench" if bench else "the setting gate_bench")  # refused before anything is measured
     if seed is None:
         seed = secrets.randbelow(2**31)
-    if calibrate and (plan_id or worktree):
+    if calibrate and (plan_id or worktree or head is not None):
         raise UsageError("--calibrate takes one commit, which runs against itself")
     if calibrate:
-        return _calibrate(app, base, head, chosen, seed)
+        return _calibrate(app, base, chosen, seed)
     if worktree and head is not None:
         raise UsageError("--worktree stands for HEAD: give BASE alone")
     ends = gate_ends(app.settings, base, head, worktree=worktree)
@@ -115,14 +115,12 @@ def gate(
     return EXIT_BY_OUTCOME[report.outcome]
 
 
-def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
+def _calibrate(app: App, base: str | None, bench: str, seed: int) -> int:
     from nbbench.gate.calibration import calibrate
     from nbbench.report.causes import evidence_text
     from nbbench.report.run_view import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
-    if head is not None:
-        raise UsageError("--calibrate takes one commit, which runs against itself")
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
     found, disturbed = calibrate(app.settings, commit, bench, seed, app.say)
