@@ -17,7 +17,7 @@ from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import measure_roof
 from nbbench.model import Commit, EvidenceRecord, NotJudged, Outcome
 from nbbench.probe.resources import usable_cores
-from nbbench.subject.git import git, git_text
+from nbbench.subject.git import git_text, tree_files
 from nbbench.subject.repository import open_subject
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff
@@ -196,14 +196,17 @@ def with_possible_rates(
 def suite_verdicts(settings: Settings, base: Commit, head: Commit) -> list[Verdict]:
     """One where the suite lies in the subject's own repository, head changes it, and the folder does not have
     that of base: who changes the measure is not judged by it."""
-    names = "benchmarks", "asv.conf.json"
     try:
         subject = open_subject(settings)
         common = git_text(settings.root, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
         if Path(common) != Path(subject.source):
             return []
         prefix = git_text(settings.root, ["rev-parse", "--show-prefix"])
-        sides = [_blobs(subject.git_dir, one.hash, [prefix + name for name in names]) for one in (base, head)]
+        suite = [prefix + name for name in ("benchmarks", "asv.conf.json")]
+        sides = [
+            {path: said.split()[2] for said, path in tree_files(subject.git_dir, one.hash, *suite)}
+            for one in (base, head)
+        ]
     except SubjectError:
         return []
     changed = sorted(path for path in {*sides[0], *sides[1]} if sides[0].get(path) != sides[1].get(path))
@@ -213,12 +216,6 @@ def suite_verdicts(settings: Settings, base: Commit, head: Commit) -> list[Verdi
     other = [path for path in changed if here[path] != sides[0].get(path)]
     said = EvidenceRecord("another suite", {"paths": other})
     return [Verdict("the suite", Outcome.INCONCLUSIVE, evidence=(said,))] if other else []
-
-
-def _blobs(git_dir: Path, commit: str, paths: Sequence[str]) -> dict[str, str]:
-    listed = git(git_dir, ["ls-tree", "-r", "-z", commit, "--", *paths]).decode("utf-8", "replace")
-    rows = (line.partition("\t") for line in listed.split("\0") if line)
-    return {path: said.split()[2] for said, _, path in rows}
 
 
 def _blob_of(path: Path) -> str | None:
