@@ -65,7 +65,9 @@ def record_host(
             made, modules = record(name, functools.partial(_run, build))
             found.append(made)
             if number == 0:
-                _import_all(modules)
+                for module in modules:
+                    with contextlib.suppress(Exception):
+                        importlib.import_module(module)
     return found
 
 
@@ -80,12 +82,6 @@ def _run(build: Builder, phase: Callable[[Phase], AbstractContextManager[None]])
     for one in (Phase.FIRST, Phase.WARM):
         with phase(one):
             alone(run)
-
-
-def _import_all(modules: Iterable[str]) -> None:
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
 
 
 def _counted(root: str, name: str, program: Program, peaks: Mapping[str, int] | None) -> _Counted:
