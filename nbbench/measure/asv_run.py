@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
@@ -158,7 +159,7 @@ def _follow(
                 progress.feed(line)
             code = process.wait()
     except BaseException:
-        _end(process)
+        end_group(process, _LAST_S)
         raise
     if any(_NOTHING_SELECTED in line for line in last):
         raise UsageError("no benchmark matches --bench", hint="`asv run --bench just-discover` lists them")
@@ -179,12 +180,12 @@ _LAST_S = 5.0
 """Seconds that asv has to end after an interrupt; a budget is kept to within ten (nbbench/budget.py)."""
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Interrupt asv's whole group and make sure that it is gone."""
+def end_group(process: subprocess.Popen[Any], limit_s: float) -> None:
+    """Interrupt a process with its whole group, which gets so long to end, and make sure that it is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
     try:
-        process.wait(_LAST_S)
+        process.wait(limit_s)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -219,7 +220,6 @@ class Occasion:
     """
 
     machine: str
-    commits: tuple[Commit, ...]
     results: tuple[Result, ...]
     ran: tuple[Result, ...]
     records: tuple[ProcessRecord, ...]
@@ -267,7 +267,7 @@ def look_back(
     records = [record for record in found if record.benchmark not in others]
     ran = tuple(r for r in results if r.started_at is not None and r.started_at >= began)
     tried = any(record.started_at >= began for record in found)
-    return Occasion(machine, tuple(commits), tuple(results), ran, tuple(records), tried)
+    return Occasion(machine, tuple(results), ran, tuple(records), tried)
 
 
 def measured_here(settings: Settings, result: Result) -> bool:

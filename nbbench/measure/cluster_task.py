@@ -7,7 +7,6 @@ import contextlib
 import os
 import platform
 import re
-import signal
 import site
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import msgspec
 from nbbench import __version__
 from nbbench.config import load_settings
 from nbbench.errors import ConfigError, HostError, NbbenchError, UsageError
-from nbbench.measure.asv_run import measure_commits
+from nbbench.measure.asv_run import end_group, measure_commits
 from nbbench.measure.kernel import end_with_parent
 from nbbench.measure.ledgers import HOST, LEDGERS, ensure_work
 from nbbench.measure.machine import Host
@@ -178,12 +177,7 @@ def _measure(
                     process.wait(_LOOK_S)
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_LAST_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                end_group(process, _LAST_S)
         output.seek(0)
         lines = output.read().decode("utf-8", "replace").splitlines()
     return process.returncode, tuple(text for line in lines if (text := clean(line)))
