@@ -24,15 +24,7 @@ from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
 from nbbench.measure.process_env import harness_mark, measuring
 from nbbench.measure.warm_runs import Servers
 from nbbench.metrics import Role, metric_of
-from nbbench.model import (
-    Commit,
-    EvidenceRecord,
-    NotJudged,
-    NotJudgedReason,
-    Outcome,
-    Phase,
-    SeriesKey,
-)
+from nbbench.model import Commit, EvidenceRecord, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
 from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.projects import machine_name
