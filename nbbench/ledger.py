@@ -193,11 +193,6 @@ class Roof:
     view_s: float = 0.0
     curve: tuple[tuple[int, float], ...] = ()
 
-    @property
-    def beyond_cache(self) -> bool:
-        """Whether each array was four times the last-level cache, as STREAM asks."""
-        return self.array_bytes >= 4 * self.cache_bytes
-
 
 OUTSIDE = -1
 """The producer of a value that no recorded operation made: a constant of Python, numpy's work, a cache."""

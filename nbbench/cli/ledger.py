@@ -67,7 +67,7 @@ def ledger(
     and the bytes that these move.
     """
     from nbbench.record.branch import read_commits, subject_or_none
-    from nbbench.report.ledger_view import ledger_blocks, steps_blocks, steps_payload
+    from nbbench.report.ledger_view import ledger_blocks, plain_step, steps_blocks
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import by_position, is_positions, select
@@ -98,7 +98,8 @@ def ledger(
         commits = select(open_subject(app.settings), span)
     steps, workloads, any_recorded = _steps(app, commits, usual, scaling, dask)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
-    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, version=2)
+    payload = {"commits": len(commits), "steps": [plain_step(step) for step in steps]}
+    app.report("ledger-steps", payload, blocks, markdown=markdown, version=2)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
 
 

@@ -198,7 +198,7 @@ def _measure_work(
 
 def _judge_work(settings: Settings, asked: Asked, commits: Sequence[Commit], found: _Found, say: Say) -> None:
     """Judge exact work, and say who accepted the images that changed."""
-    images = found.work.new_images
+    images = [diff.workload for diff in found.work.diffs if diff.new_image]
     accepted, by = set(images), "--accept-image"
     if images and not asked.accept_image:
         accepted = accepted_images(settings, found.acknowledged, commits, asked.head, images)

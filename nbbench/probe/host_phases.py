@@ -88,10 +88,6 @@ def _counted(root: str, name: str, program: Program, peaks: Mapping[str, int] | 
     recorder = HostRecorder(root, peaks=peaks)
     program(recorder.phase)
     modules = [one.name for phase in recorder.phases for one in phase.counts if one.kind is HostKind.MODULE]
-    return HostWork(name, PYTHON, tuple(recorder.phases)), [one for one in modules if not _is_mine(one, root)]
-
-
-def _is_mine(module: str, root: str) -> bool:
-    """Whether a module is the subject's: each workload imports those by itself."""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return Path(file).is_relative_to(root)
+    files = {one: getattr(sys.modules.get(one), "__file__", None) or "" for one in modules}
+    others = [one for one, file in files.items() if not Path(file).is_relative_to(root)]
+    return HostWork(name, PYTHON, tuple(recorder.phases)), others

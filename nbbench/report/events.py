@@ -270,14 +270,10 @@ def regressions_blocks(
         event = flag.event
         if not brief and event.direction is not EventDirection.IMPROVEMENT:
             title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
-            blocks.append(Bullets(event_items(flag, trees), title, code=event.id))
+            known = trees is None or event.hi_commit in trees
+            commands = [Item(command=one) for one in (reproduce_commands(event) if known else ())]
+            blocks.append(Bullets([*evidence_lines(flag), *commands], title, code=event.id))
     return blocks + not_judged_blocks(not_judged, most)
-
-
-def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item | str]:
-    """What is known of an event, and the commands that show it again where its source is known."""
-    commands = reproduce_commands(flag.event) if trees is None or flag.event.hi_commit in trees else ()
-    return [*evidence_lines(flag), *(Item(command=command) for command in commands)]
 
 
 def costs_blocks(costs: Sequence[Cost], waiting: Sequence[Flag], most: int) -> list[Block]:

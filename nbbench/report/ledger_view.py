@@ -125,12 +125,8 @@ def _where(diff: LedgerDiff) -> str:
     return ", ".join(said) + (f" and {rest} more" if rest > 0 else "") or "values only"
 
 
-def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:
-    """Everything, for `--json`: `nbbench.ledger-steps/2`."""
-    return {"commits": commits, "steps": [_plain_step(step) for step in steps]}
-
-
-def _plain_step(step: WorkStep) -> dict[str, Any]:
+def plain_step(step: WorkStep) -> dict[str, Any]:
+    """A step of `nbbench.ledger-steps/2`, for `--json`."""
     commit, diff = step.commit, step.diff
     row = {
         "position": commit.position,
