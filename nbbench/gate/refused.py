@@ -17,7 +17,7 @@ from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import measure_roof
 from nbbench.model import Commit, EvidenceRecord, NotJudged, Outcome
 from nbbench.probe.resources import usable_cores
-from nbbench.subject.git import git_text, tree_files
+from nbbench.subject.git import git_text, list_tree
 from nbbench.subject.repository import open_subject
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff
@@ -204,7 +204,7 @@ def suite_verdicts(settings: Settings, base: Commit, head: Commit) -> list[Verdi
         prefix = git_text(settings.root, ["rev-parse", "--show-prefix"])
         suite = [prefix + name for name in ("benchmarks", "asv.conf.json")]
         sides = [
-            {path: said.split()[2] for said, path in tree_files(subject.git_dir, one.hash, *suite)}
+            {path: said.split()[2] for said, path in list_tree(subject.git_dir, one.hash, *suite)}
             for one in (base, head)
         ]
     except SubjectError:

@@ -99,7 +99,7 @@ def git_text(repository: Path | None, arguments: Sequence[str], **kwargs: float)
     return git(repository, arguments, **kwargs).decode("utf-8", "replace").strip()  # type: ignore[arg-type]
 
 
-def tree_files(repository: Path, name: str, *paths: str) -> list[tuple[str, str]]:
+def list_tree(repository: Path, name: str, *paths: str) -> list[tuple[str, str]]:
     """What lies in a tree (below the paths): mode, kind and object, and the path."""
     listed = git(repository, ["ls-tree", "-r", "-z", "--full-tree", name, "--", *paths])
     rows = (line.partition("\t") for line in listed.decode("utf-8", "replace").split("\0"))

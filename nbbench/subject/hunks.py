@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from nbbench.ledger import FileDiff, Hunk, TreeHunk
-from nbbench.subject.git import git, tree_files
+from nbbench.subject.git import git, list_tree
 
 _LOOKS_AT_ITSELF = re.compile(
     rb"__doc__|getdoc|getsource|getcomments|linecache|co_firstlineno|f_lineno|tb_lineno|doctest"
@@ -63,7 +63,7 @@ def bare_program(source: bytes) -> bytes:
 
 def looks_at_itself(git_dir: Path, tree: str) -> bool:
     """Whether a Python file of the tree reads docstrings, sources or line numbers."""
-    blobs = [said.split()[2] for said, path in tree_files(git_dir, tree) if path.endswith(".py")]
+    blobs = [said.split()[2] for said, path in list_tree(git_dir, tree) if path.endswith(".py")]
     if not blobs:
         return False
     out = git(git_dir, ["cat-file", "--batch"], stdin="\n".join(blobs).encode() + b"\n")
