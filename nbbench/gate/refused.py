@@ -64,15 +64,14 @@ def suspect_lines(changed: Changed, source: Callable[[str], str]) -> tuple[Evide
 
 def _imported(tree: ast.AST) -> dict[str, str]:
     """What the names of a module's imports stand for."""
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            base = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+        if isinstance(node, ast.ImportFrom):
+            found |= {one.asname or one.name: f"{node.module or ''}.{one.name}" for one in node.names}
+        elif isinstance(node, ast.Import):
             for one in node.names:
-                whole = base + one.name
-                found[one.asname or (whole if base else one.name.partition(".")[0]).rpartition(".")[2]] = (
-                    whole if base or one.asname else one.name.partition(".")[0]
-                )
+                name = one.name if one.asname else one.name.partition(".")[0]
+                found[one.asname or name] = name
     return found
 
 
