@@ -72,10 +72,6 @@ class CostModel:
     error: float
     points: int
 
-    def seconds(self, work: Amounts) -> float:
-        """The predicted time of a run."""
-        return float(np.dot(work, USUAL * self.scales))
-
     def price(self, before: Amounts, after: Amounts) -> Price:
         """What going from one to the other costs of a run; both ends are 0 where they are equal."""
         old, new = (np.asarray(one) * USUAL for one in (before, after))
