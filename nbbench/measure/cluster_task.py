@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from nbbench import __version__
 from nbbench.config import load_settings
 from nbbench.errors import ConfigError, HostError, NbbenchError, UsageError
-from nbbench.measure.asv_run import end_group, measure_commits
+from nbbench.measure.asv_run import AsvChoice, end_group, measure_commits
 from nbbench.measure.kernel import end_with_parent
 from nbbench.measure.ledgers import HOST, LEDGERS, ensure_work
 from nbbench.measure.machine import Host
@@ -56,19 +56,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """What is measured at every commit: ledgers of the `workloads`, or without any times of the benchmarks.
+    """What is measured at every commit: ledgers of the `workloads`, or without any times by asv's `choice`.
 
-    `environment` are the variables of nbbench and of the suite, `machine` the class to time on
-    Compared commits stay `together` on a node; `jobs` trees are recorded at a time. The rest is of
-    `measure_commits`.
+    `environment` are the variables of nbbench and of the suite, `machine` the class to time on. Compared
+    commits stay `together` on a node; `jobs` trees are recorded at a time.
     """
 
     environment: Mapping[str, str]
     workloads: tuple[str, ...] = ()
-    bench: tuple[str, ...] = ()
-    again: bool = False
-    quick: bool = False
-    timeout_s: float | None = None
+    choice: AsvChoice = field(default_factory=AsvChoice)
     machine: str = ""
     together: bool = False
     commits: tuple[Commit, ...] = ()
@@ -194,16 +190,7 @@ def main() -> int:
             ensure_work(settings, LEDGERS, work.commits, names, say=_say, jobs=work.jobs)
             ensure_work(settings, HOST, work.commits, names, say=_say)
         else:
-            measure_commits(
-                settings,
-                work.commits,
-                bench=work.bench,
-                again=work.again,
-                quick=work.quick,
-                timeout_s=work.timeout_s,
-                show=_say,
-                detail=_say,
-            )
+            measure_commits(settings, work.commits, work.choice, show=_say, detail=_say)
     except (UsageError, ConfigError) as error:
         _say(str(error))
         return _REFUSED
