@@ -6,11 +6,14 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.reduction import ForkingPickler
+from threading import current_thread, main_thread
 from typing import Any, TypeVar
 
+from nbbench.errors import HostError
 from nbbench.model import Benchmark
 
 _Item = TypeVar("_Item")
@@ -48,18 +51,42 @@ def share_work(
     ) as pool:
         try:
             for item in items:
-                # what is started here is deaf to Ctrl-C, which a terminal sends to all: this one ends them
-                heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-                waiting.append(pool.submit(_do, item))
-                signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+                with _uninterrupted():
+                    waiting.append(pool.submit(_do, item))
                 if len(waiting) > _AHEAD * jobs:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            told = "a process that shared the work was killed"
+            raise HostError(told, hint="is there enough memory? run it again to resume") from error
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)  # by the pool's own thread: another would trip it
             _received.clear()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """While this lasts, signals that ask for an end wait, and processes that are started stay deaf to Ctrl-C,
+    which a terminal sends to all: the one that started them ends them."""
+    if current_thread() is not main_thread():  # which alone hears signals
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    asked = {number: handler for number, handler in handlers.items() if callable(handler)}
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        # a mask is this thread's alone, and Python hands on what another thread of its process got
+        for number in asked:
+            signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in asked.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        for late in came:
+            signal.raise_signal(late)
 
 
 _work: Callable[[Any], Any]

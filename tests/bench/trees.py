@@ -10,15 +10,18 @@ import argparse
 import math
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import psutil
 from tabulate import tabulate
 
 from nbbench.history.curves import Curve, StoredCurves
@@ -44,9 +47,8 @@ commits stand by their dates. The rules look at nothing but values:
 * An event *separates* where, in half of its series or more, a value of the {NEXT} before it and one of the
   {NEXT} after it stand on their sides in {APART:.0%} of all pairs (the area under the curve of Mann and
   Whitney 1947). It *holds* where {APART - 0.1:.0%} of the {NEXT} after lie beyond the middle between both
-  levels. *Undone* are events that name the commit by which later ones had undone them. *Undid* are those that
-  name the event which they undid: the end of a level of few values has the old level before it, so it
-  cannot separate.
+  levels. *Undone* are events that name the commit by which later ones had undone them. *Rated* are the
+  events that have three values on both sides.
 * *From level* is *or undone* where the values before an event begin with the series' event
   before it (three at least): a step that follows another within {NEXT} values leaves that one's level. The
   {NEXT} after it are as they are, whatever follows.
@@ -63,7 +65,8 @@ no rule was chosen on scipy-bench.
 
 @dataclass(frozen=True)
 class Cost:
-    """What a call of `nbbench view` took, in seconds and bytes; the processes it started are in it."""
+    """What a call of `nbbench view` took, in seconds and bytes; the processes it started are in it. The peak
+    is of all of them together, each page of memory counted once, as seen four times a second."""
 
     wall_s: float
     cpu_s: float
@@ -87,19 +90,30 @@ class Counted:
 
 
 def view(tree: Path, cache: Path) -> Cost:
-    """One call of the command, with the peak of its largest process."""
+    """One call of the command."""
     command = [sys.executable, "-m", "nbbench", "view", str(tree)]
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    pid = os.posix_spawn(
-        sys.executable, command, os.environ | {"XDG_CACHE_HOME": str(cache)},
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )  # fmt: skip
-    _, status, used = os.wait4(pid, 0)
-    if os.waitstatus_to_exitcode(status):
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    process, peak = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL), 0
+    while process.poll() is None:
+        peak = max(peak, _memory(process))
+        with suppress(psutil.TimeoutExpired):
+            process.wait(0.25)
+    wall = time.perf_counter() - start
+    if process.returncode:
         raise SystemExit(f"nbbench view {tree} failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = sum(getattr(after, one) - getattr(before, one) for one in ("ru_utime", "ru_stime"))
-    return Cost(time.perf_counter() - start, cpu, used.ru_maxrss * 1024)
+    return Cost(wall, cpu, peak)
+
+
+def _memory(process: psutil.Popen) -> int:
+    """Proportional set size of a process and those it started, in bytes."""
+    total = 0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.Error):  # it has ended
+            total += one.memory_full_info().pss
+    return total
 
 
 class Tree:
@@ -210,14 +224,12 @@ def _row(name: str, tree: Tree) -> list[object]:
     every = [one for one in tree.counted() if one.separates is not None]
     apart, held = sum(bool(one.separates) for one in every), sum(bool(one.holds) for one in every)
     good = sum(bool(one.separates or one.marked) for one in every)
-    told = sum(bool(one.separates or one.marked or one.event.undoes) for one in every)
     left = sum(bool(one.leaves or one.marked) for one in every)
     size = max(len(every), 1)
-    shares = (f"{count / size:.0%}" for count in (apart, held, good, told, left))
-    steps = f"{tree.found}/{tree.clean} ({tree.found / max(tree.clean, 1):.1%})"
+    shares = (f"{count / size:.0%}" for count in (apart, held, good, left))
+    steps = f"{tree.found / tree.clean:.1%} of {tree.clean:,}" if tree.clean else "none"
     return [
-        name, tree.store.counts()["series"], len(tree.events), len(every),
-        *shares, steps,
+        name, tree.store.counts()["series"], f"{len(every)} of {len(tree.events)}", *shares, steps,
     ]  # fmt: skip
 
 
@@ -239,8 +251,7 @@ def main() -> None:
                 events.append(_row(folder.name, Tree(folder, cache)))
                 took = f"{first.wall_s:.1f} s", f"{first.cpu_s:.1f} s", f"{first.peak_bytes / 1e6:.0f} MB"
                 costs.append([folder.name, *took, f"{again.wall_s:.2f} s"])
-    heads = ["tree", "series", "events", "rated", "separate", "hold"]
-    heads += ["or undone", "or undid", "from level", "clean steps"]
+    heads = ["tree", "series", "events rated", "separate", "hold", "or undone", "from level", "clean steps"]
     table = tabulate(events, heads, tablefmt="pipe")
     cost = tabulate(costs, ("tree", "view", "processor time", "peak", "nothing new"), tablefmt="pipe")
     when = f"{datetime.now(UTC):%Y-%m-%d}, rules {RULES}"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import active_children
+from threading import Thread
 
 import pytest
 
+from nbbench.errors import HostError
 from nbbench.record import workers as share
 from nbbench.record.workers import MANY_POINTS, MOST_JOBS, share_work, useful_jobs
 
@@ -43,6 +48,53 @@ def deaf(_):
 
 def test_processes_leave_ctrl_c_to_the_one_that_started_them():
     assert list(share_work(deaf, [1, 2], jobs=2)) == [True, True] and not deaf(0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_until_a_process_is_started(monkeypatch, number):
+    """One that is half started ends at once, and breaks all."""
+
+    begun, done = [], []
+
+    def interrupt():  # a library's thread, which heard of no mask
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        signal.raise_signal(number)
+
+    def interrupted(pool, *asked):
+        begun.append(asked)
+        one = Thread(target=interrupt)
+        one.start()
+        one.join()
+        done.append(asked)
+        return submit(pool, *asked)
+
+    def heard(number, frame):
+        raise KeyboardInterrupt(number)
+
+    submit = ProcessPoolExecutor.submit
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
+    before = signal.signal(number, heard)
+    try:
+        with pytest.raises(KeyboardInterrupt) as raised:
+            list(share_work(Seen(), range(40), jobs=2))
+        assert raised.value.args == (number,) and signal.getsignal(number) is heard
+    finally:
+        signal.signal(number, before)
+    assert begun == done != []
+    assert active_children() == []
+
+
+def killed(item):
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)  # others wait for their turn
+    return item
+
+
+def test_a_killed_process_is_an_error_and_leaves_none_behind():
+    with pytest.raises(HostError, match="was killed"):
+        list(share_work(killed, range(60), jobs=2))
+    assert active_children() == []
 
 
 def fail(item):
