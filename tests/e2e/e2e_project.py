@@ -136,7 +136,7 @@ def wait_until(condition) -> None:
 
 
 def make_project(folder: Path, *, register: bool = True, smaller: bool = False) -> Project:
-    """A project in `folder` that measures the embedded subject with the real benchmarks, or `smaller` ones."""
+    """A project in `folder` that measures the embedded subject with the real suite, or a `smaller` one."""
     root = folder / "project"
     root.mkdir()
     (folder / "home").mkdir()
