@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,6 @@ CHEAP = ("--bench", r"Warm\.time_run\(512, 'float32'\)", "--bench", r"Sources\.t
 # sources, which the embedded history begins with, pixels, knobs, laws of growth.
 SMALLER = {
     "workloads.py": (
-        ("SIZES = [512, 1024, 2048]", "SIZES = [512, 2048]"),
         ("POINTS = [1, 1000, 100_000]", "POINTS = [1, 100, 10_000]"),
         ("KNOB_SIZE = 256", "KNOB_SIZE = 64"),
         ('"multi_source": [1, 3, 9]', '"multi_source": [1, 3]'),
@@ -138,8 +138,11 @@ def wait_until(condition) -> None:
         time.sleep(0.05)
 
 
-def make_project(folder: Path, *, register: bool = True, smaller: bool = False) -> Project:
-    """A project in `folder` that measures the embedded subject with the real suite, or a `smaller` one."""
+def make_project(folder: Path, *, register: bool = True, smaller: Sequence[int] = ()) -> Project:
+    """A project in `folder` that measures the embedded subject with the real suite.
+
+    With a `smaller` one where the sizes of its frames are given.
+    """
     root = folder / "project"
     root.mkdir()
     (folder / "home").mkdir()
@@ -149,8 +152,9 @@ def make_project(folder: Path, *, register: bool = True, smaller: bool = False) 
     if smaller:
         suite = root / "benchmarks"
         shutil.copytree(REPOSITORY / "benchmarks", suite, ignore=shutil.ignore_patterns("__pycache__"))
+        sizes = ("SIZES = [512, 1024, 2048]", f"SIZES = {list(smaller)}")
         for file, changes in SMALLER.items():
-            source = (suite / file).read_text(encoding="utf-8")
+            source = (suite / file).read_text(encoding="utf-8").replace(*sizes)
             for old, new in changes:
                 assert old in source, old
                 source = source.replace(old, new)

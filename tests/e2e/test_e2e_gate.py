@@ -229,7 +229,7 @@ class TestGate:
 @pytest.fixture(scope="module")
 def flagged(new_project):
     """The upcast of commit 7 and the trace of commit 12 block, and are acknowledged."""
-    made = new_project("acknowledged", smaller=True)
+    made = new_project("acknowledged", smaller=(512, 2048))
     for position, end in ((7, ()), (12, ("--expires", "30"))):
         before = planted(5 if position == 7 else 11)
         made.run("nbbench", "gate", before, planted(position), "--policy", "ledger", expect=3)
