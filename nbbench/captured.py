@@ -96,11 +96,6 @@ class Usage:
         """User and system time."""
         return self.user_s + self.system_s
 
-    @property
-    def system_share(self) -> float:
-        """System time as a share of CPU time; 0 where nothing was computed."""
-        return self.system_s / self.cpu_s if self.cpu_s > 0 else 0.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallUsage(Usage):

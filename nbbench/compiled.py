@@ -62,11 +62,6 @@ class CompiledProgram(NamedTuple):
         """Kernels of the graphs that a warm run executes."""
         return sum(one.kernels for one in self.graphs)
 
-    @property
-    def saved_bytes(self) -> int:
-        """By how many bytes a warm run moves less than an eager one."""
-        return sum(one.eager_bytes - one.bytes for one in self.graphs)
-
 
 @dataclass(frozen=True, slots=True)
 class CompiledWork:
@@ -87,7 +82,8 @@ class CompiledWork:
 
     def per_pixel(self, program: CompiledProgram) -> float:
         """Bytes per pixel that a warm run of the program moves, what stayed eager included."""
-        return (self.eager_bytes - program.saved_bytes) / self.pixels
+        saved = sum(one.eager_bytes - one.bytes for one in program.graphs)
+        return (self.eager_bytes - saved) / self.pixels
 
     @property
     def figures(self) -> tuple[tuple[str, float], ...]:

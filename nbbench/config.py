@@ -172,7 +172,7 @@ def load_settings(
     given = [
         *((name, raw, "pyproject.toml") for name, raw in own.items() if name not in _TABLES),
         *((name, environ[v], v) for name in SETTINGS if (v := _PREFIX + name.upper()) in environ),
-        *((n, raw, f"--{n.replace('_', '-')}") for n, raw in (overrides or {}).items() if raw is not None),
+        *((n, raw, f"--{n.removesuffix('_s')}") for n, raw in (overrides or {}).items() if raw is not None),
     ]
     values = _of_profile(table) | {name: _setting(name, raw, source) for name, raw, source in given}
     use_workloads(base)

@@ -1,5 +1,6 @@
 """The nouns of exact work: ledgers, costs by line, source diffs, ceilings, dataflow recordings; no I/O."""
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -192,11 +193,6 @@ class Roof:
     view_s: float = 0.0
     curve: tuple[tuple[int, float], ...] = ()
 
-    @property
-    def beyond_cache(self) -> bool:
-        """Whether each array was four times the last-level cache, as STREAM asks."""
-        return self.array_bytes >= 4 * self.cache_bytes
-
 
 OUTSIDE = -1
 """The producer of a value that no recorded operation made: a constant of Python, numpy's work, a cache."""
@@ -218,10 +214,7 @@ class ValueDigest:
     @property
     def size(self) -> int:
         """How many elements it has."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,15 +158,13 @@ LEDGER_METRICS: dict[str, tuple[str, _Figure]] = {
 """The exact figures of a ledger by the names of their series: unit and value."""
 
 
-def _fusion_headroom(one: Ledger) -> float | None:
-    """By which factor a perfect fusion of the whole would move less."""
-    return one.bytes / one.fused_bytes if one.fused_bytes else None
-
-
 LEDGER_QUOTIENTS: dict[str, tuple[str, _Figure]] = {
-    "track_fusion_headroom": ("× fused", _fusion_headroom),
+    "track_fusion_headroom": (
+        "× fused",
+        lambda one: one.bytes / one.fused_bytes if one.fused_bytes else None,
+    ),
 }
-"""What is shown along the branch beside them; their parts decide."""
+"""What is shown along the branch beside them, by which factor a perfect fusion moves less; parts decide."""
 
 
 def is_exact(unit: str) -> bool:

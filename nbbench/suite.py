@@ -1,22 +1,10 @@
 """`@workload`: a workload and all its benchmarks from one function of the user's.
 
 The function stands in `benchmarks/workloads.py`. It takes a size, builds what is needed, and returns the
-function that runs it once and gives one tensor back:
-
-    from nbbench.suite import workload
-
-    @workload(sizes=[16, 256], phases=["construct", "warm run"])
-    def solve(size):
-        import torch
-        import torchdiffeq
-
-        start = torch.linspace(0, 1, size)
-        times = torch.linspace(0, 1, 10)
-        return lambda: torchdiffeq.odeint(lambda t, y: -y, start, times)
-
-It imports torch and the package inside, so that nbbench reads the file without them. The decorator fills the
-tables of the module that one may also write by hand (docs/subject.md): WORKLOADS, BENCHMARKS, CASES. Its
-classes are asv's benchmarks. Importing this module needs no torch.
+function that runs it once and gives one tensor back (docs/subject.md). It imports torch and the package
+inside, so that nbbench reads the file without them. The decorator fills the tables of the module that
+one may also write by hand: WORKLOADS, BENCHMARKS, CASES. Its classes are asv's benchmarks. Importing this
+module needs no torch.
 """
 
 import hashlib

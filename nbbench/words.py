@@ -168,8 +168,5 @@ def shell_word(text: str) -> str:
     """`text` as one word of a command line, on one line and printable: bash reads `$'\\x1b'` as it was."""
     if text.isprintable():
         return shlex.quote(text)
-    inner = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in text.replace("\\", "\\\\").replace("'", "\\'")
-    )
+    inner = escaped(text.replace("\\", "\\\\").replace("'", "\\'"))
     return f"$'{inner}'"

@@ -51,10 +51,6 @@ class Workload:
         name = "-".join([family, *(str(value) for value in params.values())])
         return cls(name, pixels, str(params.get("dtype", "float32")), tuple(params.items()))
 
-    def runs_with(self, params: Mapping[str, str]) -> bool:
-        """Whether these parameters of a series (as `repr` strings) choose this workload."""
-        return all(params.get(name) == repr(value) for name, value in self.params)
-
 
 @dataclass(frozen=True)
 class Declared:
@@ -137,18 +133,11 @@ class Workloads:
     def _by_beginning(self) -> Mapping[str, Declared]:
         return {one.benchmark: one for one in self.benchmarks}
 
-    @cached_property
-    def _found(self) -> dict[str, Declared | None]:
-        return {}
-
     def declared(self, benchmark: str) -> Declared | None:
         """What is declared of a benchmark: by its name, its class or its module, the nearest first."""
-        if benchmark not in self._found:
-            name = benchmark
-            while name and name not in self._by_beginning:
-                name = name.rpartition(".")[0]
-            self._found[benchmark] = self._by_beginning.get(name)
-        return self._found[benchmark]
+        while benchmark and benchmark not in self._by_beginning:
+            benchmark = benchmark.rpartition(".")[0]
+        return self._by_beginning.get(benchmark)
 
     def workload_of(self, key: SeriesKey) -> Workload | None:
         """The workload that a series runs; None where it runs none, several, or an undeclared one."""
@@ -158,7 +147,11 @@ class Workloads:
         if found.named_by:
             return self.by_name.get(params.get(found.named_by, "").strip("'\""))
         params |= {name: repr(value) for name, value in found.fixed}
-        chosen = [w for w in self.workloads if w.family in found.families and w.runs_with(params)]
+        chosen = [
+            one
+            for one in self.workloads
+            if one.family in found.families and all(params.get(name) == repr(v) for name, v in one.params)
+        ]
         return chosen[0] if len(chosen) == 1 else None
 
     def phase_of(self, key: SeriesKey) -> Phase | None:
@@ -258,14 +251,10 @@ def use_workloads(source: Path | Workloads | None) -> None:
 
 def current_workloads() -> Workloads:
     """The declaration in use."""
-    if _Current.found is None:
-        _Current.found = _of_project(_Current.root) if _Current.root else Workloads()
-    return _Current.found
-
-
-def _of_project(root: Path) -> Workloads:
-    path = root / "results" / WORKLOADS_FILE
-    return read_workloads(path) if path.is_file() else suite_workloads(root)
+    if _Current.found is None and (root := _Current.root):
+        path = root / "results" / WORKLOADS_FILE
+        _Current.found = read_workloads(path) if path.is_file() else suite_workloads(root)
+    return _Current.found or Workloads()
 
 
 def workload_of(key: SeriesKey) -> str | None:

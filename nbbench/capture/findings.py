@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,14 @@ from typing import Any
 from nbbench.capture.figures import checks_of, figures_of
 from nbbench.capture.guards import compile_guards, pinned_malloc
 from nbbench.capture.test_records import read_test_records
-from nbbench.captured import (
-    CallUsage,
-    Capture,
-    Figure,
-    Findings,
-    RunOutcome,
-    TestRecord,
-    TestRun,
-)
+from nbbench.captured import CallUsage, Capture, Figure, Findings, RunOutcome, TestRecord, TestRun
 from nbbench.config import Settings
 from nbbench.disturbance import LEAST_COUNTED_S, WAITED_SHARE, Disturbance
 from nbbench.errors import NbbenchError
 from nbbench.report.capture import RECORDS
 from nbbench.subject.profile import find_preset, load_profile
 from nbbench.subject.repository import describe, open_subject
+from nbbench.words import Say
 
 _LOG = "pytest.log"
 _LOG_BYTES = 2 * 2**20
@@ -44,35 +37,29 @@ def findings_of(
     capture: Capture,
     folder: Path,
     *,
-    environment: Mapping[str, str] | None = None,
-    audited: bool = True,
-    say: Callable[[str], None] = lambda _: None,
+    environment: Mapping[str, str],
+    audited: bool,
+    say: Say,
 ) -> Findings:
     """The figures of a captured run, from the records in its folder.
 
     `environment` is what the command got. The dtype audit that the preset asks for is made unless `audited`
     is off.
     """
-    given = environment or {}
     run = _read(folder, capture.outcome)
     figures = figures_of(run.tests)
     dtype = dtype_of_test(figures, _default_dtype(Path(capture.cwd), load_profile(settings).default_dtype))
     audit, notes = _dtype_audit(settings, capture, say) if audited else (None, [])
-    found = judged(run, figures, given, dtype)
-    return replace(found, audit=audit, notes=(*_notes(run), *notes), anomalies=_broken_guard(given, run))
+    found = judged(run, figures, environment, dtype)
+    broken = _broken_guard(environment, run)
+    return replace(found, audit=audit, notes=(*_notes(run), *notes), anomalies=broken)
 
 
-def judged(
-    run: TestRun,
-    figures: Sequence[Figure],
-    environment: Mapping[str, str] | None = None,
-    dtype: str = "",
-) -> Findings:
+def judged(run: TestRun, figures: Sequence[Figure], environment: Mapping[str, str], dtype: str) -> Findings:
     """What is said of a run from everything that was seen of it.
 
     `environment` is what the command got, `dtype` what the test computed in.
     """
-    given = environment or {}
     return Findings(
         run=run,
         figures=tuple(figures),
@@ -81,9 +68,9 @@ def judged(
             for check in checks_of(run.tests)
         ),
         disturbance=disturbance_of_calls(run),
-        malloc_pinned_by=pinned_malloc(given),
-        profiled=bool(given.get("NB_PROFILER_OUT")),
-        conditions=_conditions(run, given, dtype),
+        malloc_pinned_by=pinned_malloc(environment),
+        profiled=bool(environment.get("NB_PROFILER_OUT")),
+        conditions=_conditions(run, environment, dtype),
     )
 
 
@@ -141,7 +128,7 @@ def _default_dtype(checkout: Path, place: tuple[str, str]) -> str:
 
 
 def _dtype_audit(
-    settings: Settings, capture: Capture, say: Callable[[str], None]
+    settings: Settings, capture: Capture, say: Say
 ) -> tuple[Mapping[str, Any] | None, list[str]]:
     """The dtype audit of the captured commit, for the preset that asks for it; and notes about it."""
     if capture.outcome not in _AUDITED or not find_preset(settings, capture.preset).dtype_audit:

@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 
 _LOGS = ("pytest.log", "stderr.log")
 _TORCH_ENV_TIMEOUT_S = 60.0
+_ENDED = ("outcome", "exit_code", "reason", "ended_at", "usage", "signalled")
 _VERSIONS = (
     *("python", "torch", "numpy", "scipy", "triton", "mkl", "intel-openmp"),
     *("pytest", "pytest-timeout", "pytest-xdist"),
@@ -93,13 +94,8 @@ def _finish(session: Session, ended: GuardedRun) -> None:
     ended = _as_tested(session, run, ended)
     capture = replace(
         session.capture,
-        outcome=ended.outcome,
-        exit_code=ended.exit_code,
-        reason=ended.reason,
-        ended_at=ended.ended_at,
+        **{name: getattr(ended, name) for name in _ENDED},
         elapsed_s=(ended.ended_at - ended.started_at).total_seconds(),
-        usage=ended.usage,
-        signalled=ended.signalled,
         time_source=time_source,
         python=run.executable,
         versions=versions,

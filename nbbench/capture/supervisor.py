@@ -81,7 +81,7 @@ class _Command:
         self.child = subprocess.Popen(
             spec["command"], stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, process_group=0
         )
-        self.ended = _ended_fd(self.child.pid)
+        self.ended = os.pidfd_open(self.child.pid)  # readable when it has ended: waiting costs no time
         # GNU time must outlive the command that it reports on.
         self.spare = self.child.pid if spec["wrapped"] else 0
 
@@ -103,10 +103,9 @@ class _Command:
 
     def _listen(self) -> None:
         """Sleep until the command ends, nbbench speaks or a deadline passes."""
-        watched = ([] if self.orphaned else [self.control]) + ([] if self.ended is None else [self.ended])
+        watched = [self.ended, *([] if self.orphaned else [self.control])]
         due = self.kill_at if self.timed_out else min(self.deadline, self.kill_at)
-        longest = _POLL_S if self.ended is None else _LONG_S
-        ready = select.select(watched, [], [], max(0.0, min(due - time.monotonic(), longest)))[0]
+        ready = select.select(watched, [], [], max(0.0, min(due - time.monotonic(), _LONG_S)))[0]
         if self.control not in ready:
             return
         word = os.read(self.control, 1)
@@ -133,14 +132,6 @@ class _Command:
             time.sleep(_POLL_S)
         _reap()
         return left
-
-
-def _ended_fd(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends, so that waiting costs no time."""
-    try:
-        return os.pidfd_open(pid)
-    except (OSError, AttributeError):
-        return None  # an old kernel: poll
 
 
 def _reap() -> None:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,9 +18,7 @@ from nbbench.cli.streams import drop, put, suppressed, terminal
 from nbbench.config import Settings, load_settings
 from nbbench.errors import EXIT_OK, HostError, NbbenchError
 from nbbench.probe.device import DEVICE_VARIABLE
-
-if TYPE_CHECKING:
-    from nbbench.report.blocks import Block
+from nbbench.report.blocks import Block
 
 MOST_SHOWN = 500  # characters of an error's sentence
 
@@ -125,7 +123,7 @@ class App:
         self,
         kind: str,
         payload: Any,
-        blocks: "Sequence[Block]",
+        blocks: Sequence[Block],
         *,
         markdown: str | None = None,
         version: int = 1,
@@ -242,13 +240,6 @@ def run(arguments: list[str]) -> int:
         return _report(app, NbbenchError(f"internal error: {type(error).__name__}: {error}", hint=hint))
 
 
-def _clean(text: str) -> str:
-    """An error's words without the environment's secrets: who raised it may not have looked."""
-    from nbbench.record.redact import redact_text
-
-    return redact_text(text, os.environ)
-
-
 def _put_json(app: App, sentence: str, hint: str, exit_code: int) -> None:
     """An error as the document that --json asks for, unless the result is there already."""
     if not app.json or app.told:
@@ -262,9 +253,10 @@ def _put_json(app: App, sentence: str, hint: str, exit_code: int) -> None:
 
 
 def _report(app: App, error: NbbenchError) -> int:
+    from nbbench.record.redact import redact_text
     from nbbench.words import clean
 
-    sentence = clean(_clean(str(error)))
+    sentence = clean(redact_text(str(error), os.environ))  # who raised it may not have looked
     if len(sentence) > MOST_SHOWN:  # it quotes something long that the user gave
         sentence = f"{sentence[: MOST_SHOWN - 100]} … {sentence[-100:]}"
     _put_json(app, sentence, error.hint, error.exit_code)
@@ -272,5 +264,5 @@ def _report(app: App, error: NbbenchError) -> int:
     if error.hint:
         put(f"  hint: {clean(error.hint)}", err=True)
     if app.verbose:
-        put(_clean(traceback.format_exc()), err=True)
+        put(redact_text(traceback.format_exc(), os.environ), err=True)
     return error.exit_code

@@ -5,7 +5,7 @@ import secrets
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import pattern, seconds
+from nbbench.cli.options import pattern
 
 
 @click.command()
@@ -47,7 +47,7 @@ def bisect(
     from nbbench.measure.process_env import measuring
     from nbbench.report.gate import bisect_payload, bisect_text
 
-    app.override(floor=floor, budget_s=seconds(budget))
+    app.override(floor=floor, budget_s=budget)
     wanted = pattern(series, "--series")
     commits = commits_between(app.settings, good, bad)
     chosen = secrets.randbelow(2**31) if seed is None else seed

@@ -1,6 +1,7 @@
 """`nbbench doctor`."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,10 +9,10 @@ import click
 
 from nbbench.cli.app import App
 from nbbench.errors import EXIT_OK, EXIT_USAGE
+from nbbench.report.blocks import Block, Bullets, Head, Item
 
 if TYPE_CHECKING:
     from nbbench.measure.doctor import DoctorCheck
-    from nbbench.report.blocks import Block
 
 
 @click.command(name="doctor")
@@ -38,18 +39,16 @@ def doctor(app: App, sample: float) -> int:
     return EXIT_USAGE if level is Level.FAIL else EXIT_OK
 
 
-def checks_blocks(checks: "Sequence[DoctorCheck]") -> "list[Block]":
+def checks_blocks(checks: "Sequence[DoctorCheck]") -> list[Block]:
     """The verdict, then a line for each check, with its remedy behind it."""
-    from nbbench.measure.doctor import Level
-    from nbbench.report.blocks import Bullets, Head, Item
+    from nbbench.measure.doctor import Level, worst
 
-    counts = {level: sum(check.level is level for check in checks) for level in Level}
-    tone, words = "green", "Nothing here would spoil a measurement"
-    if counts[Level.FAIL]:
-        tone, words = "red", "Measuring is not possible here yet"
-    elif counts[Level.WARN]:
-        tone = "yellow"
-        words = "Measuring is possible; the warnings widen intervals or leave criteria open"
+    counts = Counter(check.level for check in checks)
+    tone, words = {
+        Level.FAIL: ("red", "Measuring is not possible here yet"),
+        Level.WARN: ("yellow", "Measuring is possible; the warnings widen intervals or leave criteria open"),
+        Level.OK: ("green", "Nothing here would spoil a measurement"),
+    }[worst(checks)]
     items = [
         Item(f"{one.finding} -> {one.remedy}" if one.remedy else one.finding, about=f"{one.level} {one.name}")
         for one in checks

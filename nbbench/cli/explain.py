@@ -7,9 +7,9 @@ import click
 from nbbench.cli.app import App
 from nbbench.cli.options import markdown_option, pattern
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from nbbench.report.blocks import Block
 
 if TYPE_CHECKING:
-    from nbbench.report.blocks import Block
     from nbbench.work.work_share import Explanation
 
 
@@ -93,7 +93,7 @@ def explain(
     return code
 
 
-def _add_hunks(app: App, found: "Explanation", blocks: "list[Block]", payload: dict[str, Any]) -> int:
+def _add_hunks(app: App, found: "Explanation", blocks: list[Block], payload: dict[str, Any]) -> int:
     """Put what a search for hunks finds behind the first sentence; 0, or the exit code of an interrupt."""
     from nbbench.cli.signals import interrupt_code
     from nbbench.measure.process_env import measuring

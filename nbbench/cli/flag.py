@@ -1,7 +1,7 @@
 """`nbbench flag EVENT STATE`."""
 
 import getpass
-import os
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
@@ -73,11 +73,8 @@ def flag(
 def _person() -> str:
     from nbbench.subject.git import git_text
 
-    try:
+    with suppress(SubjectError):
         return git_text(None, ["config", "user.name"])
-    except SubjectError:
-        pass
-    try:
+    with suppress(OSError, KeyError):
         return getpass.getuser()
-    except (OSError, KeyError):
-        return os.environ.get("USER") or "unknown"
+    return "unknown"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nbbench.cli.app import App
-from nbbench.cli.options import in_a_folder, markdown_option, pattern, seconds
+from nbbench.cli.options import in_a_folder, markdown_option, pattern
 from nbbench.errors import EXIT_OK, UsageError
 
 
@@ -85,15 +85,15 @@ def gate(
     from nbbench.record.atomic import write_text
     from nbbench.report.gate import gate_blocks, gate_junit, gate_payload
 
-    app.override(floor=floor, budget_s=seconds(budget))
+    app.override(floor=floor, budget_s=budget)
     chosen = bench or app.settings.gate_bench
     pattern(chosen, "--bench" if bench else "the setting gate_bench")  # refused before anything is measured
     if seed is None:
         seed = secrets.randbelow(2**31)
-    if calibrate and (plan_id or worktree):
+    if calibrate and (plan_id or worktree or head is not None):
         raise UsageError("--calibrate takes one commit, which runs against itself")
     if calibrate:
-        return _calibrate(app, base, head, chosen, seed)
+        return _calibrate(app, base, chosen, seed)
     if worktree and head is not None:
         raise UsageError("--worktree stands for HEAD: give BASE alone")
     ends = gate_ends(app.settings, base, head, worktree=worktree)
@@ -115,14 +115,12 @@ def gate(
     return EXIT_BY_OUTCOME[report.outcome]
 
 
-def _calibrate(app: App, base: str | None, head: str | None, bench: str, seed: int) -> int:
+def _calibrate(app: App, base: str | None, bench: str, seed: int) -> int:
     from nbbench.gate.calibration import calibrate
-    from nbbench.report.gate_sentences import evidence_text
+    from nbbench.report.causes import evidence_text
     from nbbench.report.run_view import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
-    if head is not None:
-        raise UsageError("--calibrate takes one commit, which runs against itself")
     subject = open_subject(app.settings)
     commit = measurable(subject, base or f"refs/heads/{subject.branch}")
     found, disturbed = calibrate(app.settings, commit, bench, seed, app.say)

@@ -67,7 +67,7 @@ def ledger(
     and the bytes that these move.
     """
     from nbbench.record.branch import read_commits, subject_or_none
-    from nbbench.report.ledger_view import ledger_blocks, ledger_payload, steps_blocks, steps_payload
+    from nbbench.report.ledger_view import ledger_blocks, plain_step, steps_blocks
     from nbbench.subject.profile import load_profile
     from nbbench.subject.repository import open_subject
     from nbbench.subject.selection import by_position, is_positions, select
@@ -78,16 +78,17 @@ def ledger(
         raise UsageError("--compiled is for a single commit", hint="give a COMMIT, not a range")
     if dask and single:
         raise UsageError("--dask is for a range: one commit takes seconds here")
-    if span and single and scaling:
-        return _laws(app, find_commit(app.settings, span), bench, markdown)
-    bench = bench or load_profile(app.settings).range_workloads
+    usual = bench or load_profile(app.settings).range_workloads
     if span and single:
         commit = find_commit(app.settings, span)
+        if scaling:
+            return _laws(app, commit, bench, markdown)
         if compiled:
-            return _compiled(app, commit, bench, markdown)
-        found = _recorded(app, commit, bench)
+            return _compiled(app, commit, usual, markdown)
+        found = _recorded(app, commit, usual)
         blocks = ledger_blocks(commit, found, by=by, top=top)
-        app.report("ledger", ledger_payload(commit, found), blocks, markdown=markdown)
+        payload = {"commit": commit, "ledgers": list(found.values())}
+        app.report("ledger", payload, blocks, markdown=markdown)
         return EXIT_OK if any(not one.error for one in found.values()) else EXIT_INCONCLUSIVE
     by_name = subject_or_none(app.settings) is None
     if (span is None or is_positions(span)) and by_name and (kept := read_commits(app.settings)):
@@ -95,9 +96,10 @@ def ledger(
         commits = by_position(kept, span, app.settings.measured_path)
     else:
         commits = select(open_subject(app.settings), span)
-    steps, workloads, any_recorded = _steps(app, commits, bench, scaling, dask)
+    steps, workloads, any_recorded = _steps(app, commits, usual, scaling, dask)
     blocks = steps_blocks(len(commits), steps, workloads, by_name=by_name)
-    app.report("ledger-steps", steps_payload(len(commits), steps), blocks, markdown=markdown, version=2)
+    payload = {"commits": len(commits), "steps": [plain_step(step) for step in steps]}
+    app.report("ledger-steps", payload, blocks, markdown=markdown, version=2)
     return EXIT_OK if any_recorded else EXIT_INCONCLUSIVE
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from nbbench.cli.app import App
-from nbbench.config import duration_s
 from nbbench.errors import UsageError
 
 
@@ -19,14 +18,6 @@ def pattern(text: str, option: str = "--bench") -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise UsageError(f"{option} is not a regular expression: {text!r} ({error})") from error
-
-
-def seconds(text: str | None) -> float | None:
-    """A time given as 90s, 5m or 1h in seconds; UsageError when it is none."""
-    try:
-        return None if text is None else duration_s(text)
-    except ValueError as error:
-        raise UsageError(f"--budget: {error}") from error
 
 
 def plan_item(app: App, name: str | None) -> str:

@@ -68,9 +68,7 @@ def _put_plotly(folder: Path) -> None:
     found = importlib.util.find_spec("plotly")  # its Python code is not loaded
     assert found is not None and found.submodule_search_locations
     source = Path(found.submodule_search_locations[0]) / "package_data" / PLOTLY
-    target = folder / PLOTLY
-    if not target.is_file() or target.stat().st_size != source.stat().st_size:
-        shutil.copyfile(source, target)
+    shutil.copyfile(source, folder / PLOTLY)
 
 
 def write_site(settings: Settings, html: Path, *, commands: bool = True) -> None:

@@ -29,6 +29,5 @@ def roofline(app: App, commit: str | None, bench: str, markdown: str | None) -> 
     which = measurable(subject, commit or f"refs/heads/{subject.branch}")
     found = measure_roofline(app.settings, which, wanted, say=app.say)
     blocks = roofline_blocks(f"roofline of {which.short} on {machine}", *found)
-    figures = roofline_payload(*found)
-    payload = {"commit": which, "machine": machine, **figures}
+    payload = {"commit": which, "machine": machine, **roofline_payload(*found)}
     app.report("roofline", payload, blocks, markdown=markdown)

@@ -3,16 +3,13 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from nbbench.cli.app import App
 from nbbench.cli.options import dask_option, device_option, pattern
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-
-if TYPE_CHECKING:
-    from nbbench.report.blocks import Block
+from nbbench.report.blocks import Block
 
 NOTHING_RAN = "nothing ran: all of it was measured already (--again measures again)"
 
@@ -62,7 +59,7 @@ def run(
     app.override(machine=machine, device=device)
     for text in bench:
         pattern(text)  # refused now, not by asv when it comes to it
-    from nbbench.measure.asv_run import chosen_commits, look_back, measure_commits
+    from nbbench.measure.asv_run import AsvChoice, chosen_commits, look_back, measure_commits
     from nbbench.measure.cluster import cluster_environment, spread_times
     from nbbench.measure.cluster_task import WorkOrder
     from nbbench.measure.process_env import measuring, server_environment
@@ -76,6 +73,7 @@ def run(
         server_environment()  # refused here where there is no GPU, and not by asv
     began, started = datetime.now(UTC), time.monotonic()
     commits = chosen_commits(open_subject(app.settings), span, named, limit, again=again)
+    choice = AsvChoice(bench, again, quick, timeout)
     machines: Sequence[str | None] = [machine]
     with measuring(app.settings.state_dir), open_store(app.settings, importing=True) as store:
         here = "the cluster" if dask else machine_name(app.settings)
@@ -85,19 +83,10 @@ def run(
         try:
             if dask:
                 sent, together = cluster_environment(app.settings), named is not None
-                work = WorkOrder(sent, (), bench, again, quick, timeout, machine or "", together)
+                work = WorkOrder(sent, choice=choice, machine=machine or "", together=together)
                 machines = spread_times(app.settings, dask, commits, work, app.say, app.detail)
             else:
-                measure_commits(
-                    app.settings,
-                    commits,
-                    bench=bench,
-                    again=again,
-                    quick=quick,
-                    timeout_s=timeout,
-                    show=app.say,
-                    detail=app.detail,
-                )
+                measure_commits(app.settings, commits, choice, show=app.say, detail=app.detail)
         finally:
             import_all(app.settings, store)
             save_commits(app.settings, store)

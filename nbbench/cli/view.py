@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from nbbench.cli.app import App
+from nbbench.config import Settings
+from nbbench.errors import InconclusiveError, UsageError
 
 if TYPE_CHECKING:
-    from nbbench.config import Settings
     from nbbench.record.store import Store
 
 _STAMP = "view.txt"
@@ -44,6 +45,7 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
     html = _folder(settings, out)
     app.say(f"results of {settings.results_dir.resolve()}")
     with open_store(settings) as store:
+        store.keeps_rows = False  # they take as long as all the rest, and SQL asks one's own database
         report = import_all(settings, store)
         text = import_text(report)
         check_import(app, report, text, settings.results_dir.resolve())
@@ -61,10 +63,9 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
         webbrowser.open(page.resolve().as_uri())
 
 
-def _folder(settings: "Settings", out: str | None) -> Path:
+def _folder(settings: Settings, out: str | None) -> Path:
     """Where the site goes. Raises UsageError for a place that is somebody else's."""
     from nbbench.cli.publish import FILES, PAGE
-    from nbbench.errors import UsageError
 
     if out is None:
         return settings.html_dir
@@ -78,10 +79,9 @@ def _folder(settings: "Settings", out: str | None) -> Path:
     return html
 
 
-def _check_placed(settings: "Settings", store: "Store", *, given: bool) -> None:
+def _check_placed(settings: Settings, store: "Store", *, given: bool) -> None:
     """Raises InconclusiveError where a repository is known, and no commit with results is of its branch. One
     that was given by mistake is not remembered."""
-    from nbbench.errors import InconclusiveError
     from nbbench.record.viewed import forget_repository
     from nbbench.words import plural
 
@@ -96,7 +96,7 @@ def _check_placed(settings: "Settings", store: "Store", *, given: bool) -> None:
         )
 
 
-def _write(app: App, settings: "Settings", store: "Store", html: Path) -> None:
+def _write(app: App, settings: Settings, store: "Store", html: Path) -> None:
     """Write the site, unless the one that is there shows the same."""
     from nbbench import __version__
     from nbbench.cli.publish import FILES, PAGE, write_site

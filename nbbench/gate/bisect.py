@@ -10,14 +10,7 @@ from collections.abc import Sequence
 from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, UsageError
-from nbbench.gate.culprit import (
-    BAD_SHARE,
-    BisectAnswer,
-    CommitMark,
-    ComparedCommit,
-    CulpritSearch,
-    Stopped,
-)
+from nbbench.gate.culprit import BAD_SHARE, BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.gate.judge import measured_evidence
 from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
 from nbbench.measure.ledgers import commit_ledgers, matching_workloads

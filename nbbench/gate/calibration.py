@@ -53,13 +53,10 @@ class Calibration:
 
     def stale(self, torch: str, threads: int, now: datetime) -> dict[str, str]:
         """What no longer holds, with what it was and is (torch, threads, age in days); {} when all does."""
-        then, today = (
-            {"torch": self.torch, "threads": str(self.threads)},
-            {"torch": torch, "threads": str(threads)},
-        )
+        found = [("torch", self.torch, torch), ("threads", str(self.threads), str(threads))]
         if now - self.measured_at > STALE_AFTER:
-            return {"what": "age", "then": f"{(now - self.measured_at).days} days", "now": ""}
-        return next(({"what": x, "then": then[x], "now": today[x]} for x in then if then[x] != today[x]), {})
+            found.insert(0, ("age", f"{(now - self.measured_at).days} days", ""))
+        return next(({"what": what, "then": old, "now": new} for what, old, new in found if old != new), {})
 
 
 def calibration_path(results_dir: Path, machine: str) -> Path:

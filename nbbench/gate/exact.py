@@ -65,11 +65,6 @@ class ExactWork:
     sides: tuple[Mapping[str, HostWork], ...] = ()
     changed: Changed = field(default_factory=lambda: Changed({}))
 
-    @property
-    def new_images(self) -> list[str]:
-        """Workloads whose image head computes anew."""
-        return [diff.workload for diff in self.diffs if diff.new_image]
-
     def verdicts(
         self, acknowledged: Sequence[Acknowledged] = (), images: Collection[str] = ()
     ) -> list[Verdict]:

@@ -17,7 +17,7 @@ from nbbench.measure.warm_client import WarmServer
 from nbbench.measure.warm_runs import measure_roof
 from nbbench.model import Commit, EvidenceRecord, NotJudged, Outcome
 from nbbench.probe.resources import usable_cores
-from nbbench.subject.git import git, git_text
+from nbbench.subject.git import git_text, list_tree
 from nbbench.subject.repository import open_subject
 from nbbench.verdicts import Verdict
 from nbbench.work.ledger_diff import LedgerDiff
@@ -64,15 +64,14 @@ def suspect_lines(changed: Changed, source: Callable[[str], str]) -> tuple[Evide
 
 def _imported(tree: ast.AST) -> dict[str, str]:
     """What the names of a module's imports stand for."""
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            base = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+        if isinstance(node, ast.ImportFrom):
+            found |= {one.asname or one.name: f"{node.module or ''}.{one.name}" for one in node.names}
+        elif isinstance(node, ast.Import):
             for one in node.names:
-                whole = base + one.name
-                found[one.asname or (whole if base else one.name.partition(".")[0]).rpartition(".")[2]] = (
-                    whole if base or one.asname else one.name.partition(".")[0]
-                )
+                name = one.name if one.asname else one.name.partition(".")[0]
+                found[one.asname or name] = name
     return found
 
 
@@ -196,14 +195,17 @@ def with_possible_rates(
 def suite_verdicts(settings: Settings, base: Commit, head: Commit) -> list[Verdict]:
     """One where the suite lies in the subject's own repository, head changes it, and the folder does not have
     that of base: who changes the measure is not judged by it."""
-    names = "benchmarks", "asv.conf.json"
     try:
         subject = open_subject(settings)
         common = git_text(settings.root, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
         if Path(common) != Path(subject.source):
             return []
         prefix = git_text(settings.root, ["rev-parse", "--show-prefix"])
-        sides = [_blobs(subject.git_dir, one.hash, [prefix + name for name in names]) for one in (base, head)]
+        suite = [prefix + name for name in ("benchmarks", "asv.conf.json")]
+        sides = [
+            {path: said.split()[2] for said, path in list_tree(subject.git_dir, one.hash, *suite)}
+            for one in (base, head)
+        ]
     except SubjectError:
         return []
     changed = sorted(path for path in {*sides[0], *sides[1]} if sides[0].get(path) != sides[1].get(path))
@@ -213,12 +215,6 @@ def suite_verdicts(settings: Settings, base: Commit, head: Commit) -> list[Verdi
     other = [path for path in changed if here[path] != sides[0].get(path)]
     said = EvidenceRecord("another suite", {"paths": other})
     return [Verdict("the suite", Outcome.INCONCLUSIVE, evidence=(said,))] if other else []
-
-
-def _blobs(git_dir: Path, commit: str, paths: Sequence[str]) -> dict[str, str]:
-    listed = git(git_dir, ["ls-tree", "-r", "-z", commit, "--", *paths]).decode("utf-8", "replace")
-    rows = (line.partition("\t") for line in listed.split("\0") if line)
-    return {path: said.split()[2] for said, _, path in rows}
 
 
 def _blob_of(path: Path) -> str | None:

@@ -106,11 +106,6 @@ class SeriesState:
         return -1 if self.metric.better is Better.HIGHER else 1
 
     @property
-    def directed(self) -> bool:
-        """Whether one direction is known to be a loss; else a change is only told."""
-        return self.metric.better in (Better.LOWER, Better.HIGHER)
-
-    @property
     def checked(self) -> bool:
         """Whether its time is only checked: exact work settles it, and no pairs speak against that."""
         return self.counted is not None and self.counted.settles and not self.suspect
@@ -137,8 +132,8 @@ class SeriesState:
 
     @property
     def confirms(self) -> bool:
-        """Whether its rounds now go to the confirmation of a regression."""
-        wanted = self.confirm and self.directed
+        """Whether its rounds now go to the confirmation of a regression: one direction is known as a loss."""
+        wanted = self.confirm and self.metric.better in (Better.LOWER, Better.HIGHER)
         return wanted and self.decision is not None and self.decision.decision == "slower"
 
     def take(self, pair: Pair) -> None:
@@ -205,11 +200,6 @@ class GateSession:
         series are measured depends on past rounds alone, and leaves their evidence valid.
         """
         return tuple(state for state in self.open if state.confirms) or self.open
-
-    def hurry(self) -> None:
-        """Let half of the pairs do where time is only checked."""
-        for state in self.states:
-            state.wanted = CHECK_PAIRS // 2
 
     def conclude(self) -> bool:
         """Decide what can be decided; True when a regression was found that now needs its confirmation."""
@@ -336,7 +326,8 @@ def run_rounds(
         for item, pair in clean_round(runner, todo, budget, tally, checked):
             states[item].take(pair)
         if budget.elapsed_s - begun > CHECK_S:
-            session.hurry()
+            for state in session.states:
+                state.wanted = CHECK_PAIRS // 2  # half of the pairs do where time is only checked
         if session.conclude():
             runner.renew()  # a regression is confirmed by processes of a new server
         settled = len(session.states) - len(session.open)

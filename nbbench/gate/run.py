@@ -24,15 +24,7 @@ from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
 from nbbench.measure.process_env import harness_mark, measuring
 from nbbench.measure.warm_runs import Servers
 from nbbench.metrics import Role, metric_of
-from nbbench.model import (
-    Commit,
-    EvidenceRecord,
-    NotJudged,
-    NotJudgedReason,
-    Outcome,
-    Phase,
-    SeriesKey,
-)
+from nbbench.model import Commit, EvidenceRecord, NotJudged, NotJudgedReason, Outcome, Phase, SeriesKey
 from nbbench.record.branch import branch_commits
 from nbbench.record.decisions import read_decisions
 from nbbench.record.projects import machine_name
@@ -206,7 +198,7 @@ def _measure_work(
 
 def _judge_work(settings: Settings, asked: Asked, commits: Sequence[Commit], found: _Found, say: Say) -> None:
     """Judge exact work, and say who accepted the images that changed."""
-    images = found.work.new_images
+    images = [diff.workload for diff in found.work.diffs if diff.new_image]
     accepted, by = set(images), "--accept-image"
     if images and not asked.accept_image:
         accepted = accepted_images(settings, found.acknowledged, commits, asked.head, images)

@@ -26,6 +26,7 @@ from asv.runner import BENCHMARK_RUN_SCRIPT
 from nbbench import __version__
 from nbbench.config import Settings, load_settings
 from nbbench.errors import HostError, NbbenchError
+from nbbench.host import PYTHON
 from nbbench.measure import warm_client as warm
 from nbbench.measure.machine import UNKNOWN_FACT, Host
 from nbbench.measure.process_env import export_workloads, installed_torch, tree_environment
@@ -47,8 +48,7 @@ _LOST = "nbbench: the measuring process was killed from outside"
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 # One asv process makes one collection: what tells a second look at a commit from a second round.
 _COLLECTION = datetime.now(UTC).isoformat(timespec="seconds")
-_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-_OTHER_PYTHON = f"nbbench measures with the Python that runs it, {_PYTHON}: Python {{}} is not measured"
+_OTHER_PYTHON = f"nbbench measures with the Python that runs it, {PYTHON}: Python {{}} is not measured"
 _WATCHDOG = "NBBENCH_WATCHDOG_S"  # `nbbench run --timeout`: seconds for every measuring process
 
 
@@ -72,7 +72,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         if not self.matches(python):
             raise EnvironmentUnavailable(_OTHER_PYTHON.format(python))
         type(self).created = True
-        self._python = _PYTHON
+        self._python = PYTHON
         # A different torch is a different environment: its name must say so.
         self._requirements = {"torch": installed_torch() or "missing", **requirements}
         self._tagged_env_vars = tagged
@@ -89,7 +89,7 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
     @classmethod
     def matches(cls, python: str) -> bool:
         """Whether this interpreter is the asked one."""
-        return python in ("same", "python", _PYTHON, sys.executable)
+        return python in ("same", "python", PYTHON, sys.executable)
 
     @classmethod
     def refuse_others(cls, specifiers: Sequence[str]) -> None:

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from nbbench.config import Settings
 from nbbench.errors import HostError, UsageError
@@ -28,7 +29,7 @@ from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, describe
 from nbbench.subject.selection import select, spread
 from nbbench.units import format_clock
-from nbbench.words import last_line
+from nbbench.words import Say, last_line
 
 _COMMIT_LINE = re.compile(r"For .* commit ([0-9a-f]{8})")
 _NOTHING_SELECTED = "No benchmarks selected"
@@ -75,23 +76,27 @@ def run_asv(settings: Settings, arguments: Sequence[str]) -> str:
     return done.stdout
 
 
+@dataclass(frozen=True, slots=True)
+class AsvChoice:
+    """What asv runs at a commit.
+
+    Without `bench` those that the subject's profile names run, on a GPU all. What is there already is skipped
+    unless `again`, which appends samples; `quick` takes one of each. No process may take `timeout_s`.
+    """
+
+    bench: tuple[str, ...] = ()
+    again: bool = False
+    quick: bool = False
+    timeout_s: float | None = None
+
+
 def measure_commits(
-    settings: Settings,
-    commits: Sequence[Commit],
-    *,
-    bench: Sequence[str] = (),
-    again: bool = False,
-    quick: bool = False,
-    timeout_s: float | None = None,
-    show: Callable[[str], None],
-    detail: Callable[[str], None],
+    settings: Settings, commits: Sequence[Commit], choice: AsvChoice, *, show: Say, detail: Say
 ) -> int:
     """Measure `commits` in the given order with one asv process; returns asv's exit code.
 
-    Without `bench` those that the subject's profile names run, on a GPU all. What is there already is skipped
-    unless `again`, which appends samples. `show` gets one line a commit, `detail` every line of asv. An
-    interrupt is passed on to asv and re-raised after it has ended; finished commits are kept. Raises
-    UsageError when asv selects nothing.
+    `show` gets one line a commit, `detail` every line of asv. An interrupt is passed on to asv and re-raised
+    after it has ended; finished commits are kept. Raises UsageError when asv selects nothing.
     """
     machine = ensure_machine(settings)
     for path in _set_aside_damaged(settings.results_dir / machine, commits):
@@ -101,15 +106,15 @@ def measure_commits(
     hashes.parent.mkdir(parents=True, exist_ok=True)
     write_text(hashes, "".join(f"{c.hash}\n" for c in commits))  # replaces a link, never follows it
     command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
-    command += ["--append-samples"] if again else ["--skip-existing", "--record-samples"]
-    command += ["--quick"] if quick else []
+    command += ["--append-samples"] if choice.again else ["--skip-existing", "--record-samples"]
+    command += ["--quick"] if choice.quick else []
     usual = "" if on_cuda() else load_profile(settings).run_bench
-    patterns = bench or ([usual] if usual else [])
+    patterns = choice.bench or ([usual] if usual else [])
     command += [part for pattern in patterns for part in ("--bench", pattern)]
     environment = asv_process_environment(settings)
-    if timeout_s:
+    if choice.timeout_s:
         # asv's own `--attribute timeout=` reaches only benchmarks that declare none.
-        environment["NBBENCH_WATCHDOG_S"] = f"{timeout_s:g}"
+        environment["NBBENCH_WATCHDOG_S"] = f"{choice.timeout_s:g}"
     return _follow(command, settings, environment, {c.short: c for c in commits}, show, detail)
 
 
@@ -132,8 +137,8 @@ def _follow(
     settings: Settings,
     environment: dict[str, str],
     commits: dict[str, Commit],
-    show: Callable[[str], None],
-    detail: Callable[[str], None],
+    show: Say,
+    detail: Say,
 ) -> int:
     process = subprocess.Popen(
         command,
@@ -158,7 +163,7 @@ def _follow(
                 progress.feed(line)
             code = process.wait()
     except BaseException:
-        _end(process)
+        end_group(process, _LAST_S)
         raise
     if any(_NOTHING_SELECTED in line for line in last):
         raise UsageError("no benchmark matches --bench", hint="`asv run --bench just-discover` lists them")
@@ -179,12 +184,12 @@ _LAST_S = 5.0
 """Seconds that asv has to end after an interrupt; a budget is kept to within ten (nbbench/budget.py)."""
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Interrupt asv's whole group and make sure that it is gone."""
+def end_group(process: subprocess.Popen[Any], limit_s: float) -> None:
+    """Interrupt a process with its whole group, which gets so long to end, and make sure that it is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
     try:
-        process.wait(_LAST_S)
+        process.wait(limit_s)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -194,7 +199,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 class _Progress:
     """One line when a commit starts: how far, how long, how long still."""
 
-    def __init__(self, commits: dict[str, Commit], show: Callable[[str], None]) -> None:
+    def __init__(self, commits: dict[str, Commit], show: Say) -> None:
         self._commits, self._show = commits, show
         self._started, self._count = time.monotonic(), 0
 
@@ -219,7 +224,6 @@ class Occasion:
     """
 
     machine: str
-    commits: tuple[Commit, ...]
     results: tuple[Result, ...]
     ran: tuple[Result, ...]
     records: tuple[ProcessRecord, ...]
@@ -267,7 +271,7 @@ def look_back(
     records = [record for record in found if record.benchmark not in others]
     ran = tuple(r for r in results if r.started_at is not None and r.started_at >= began)
     tried = any(record.started_at >= began for record in found)
-    return Occasion(machine, tuple(commits), tuple(results), ran, tuple(records), tried)
+    return Occasion(machine, tuple(results), ran, tuple(records), tried)
 
 
 def measured_here(settings: Settings, result: Result) -> bool:

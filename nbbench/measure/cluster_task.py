@@ -7,13 +7,12 @@ import contextlib
 import os
 import platform
 import re
-import signal
 import site
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -21,7 +20,7 @@ import msgspec
 from nbbench import __version__
 from nbbench.config import load_settings
 from nbbench.errors import ConfigError, HostError, NbbenchError, UsageError
-from nbbench.measure.asv_run import measure_commits
+from nbbench.measure.asv_run import AsvChoice, end_group, measure_commits
 from nbbench.measure.kernel import end_with_parent
 from nbbench.measure.ledgers import HOST, LEDGERS, ensure_work
 from nbbench.measure.machine import Host
@@ -57,19 +56,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """What is measured at every commit: ledgers of the `workloads`, or without any times of the benchmarks.
+    """What is measured at every commit: ledgers of the `workloads`, or without any times by asv's `choice`.
 
-    `environment` are the variables of nbbench and of the suite, `machine` the class to time on
-    Compared commits stay `together` on a node; `jobs` trees are recorded at a time. The rest is of
-    `measure_commits`.
+    `environment` are the variables of nbbench and of the suite, `machine` the class to time on. Compared
+    commits stay `together` on a node; `jobs` trees are recorded at a time.
     """
 
     environment: Mapping[str, str]
     workloads: tuple[str, ...] = ()
-    bench: tuple[str, ...] = ()
-    again: bool = False
-    quick: bool = False
-    timeout_s: float | None = None
+    choice: AsvChoice = field(default_factory=AsvChoice)
     machine: str = ""
     together: bool = False
     commits: tuple[Commit, ...] = ()
@@ -178,12 +173,7 @@ def _measure(
                     process.wait(_LOOK_S)
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_LAST_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                end_group(process, _LAST_S)
         output.seek(0)
         lines = output.read().decode("utf-8", "replace").splitlines()
     return process.returncode, tuple(text for line in lines if (text := clean(line)))
@@ -200,16 +190,7 @@ def main() -> int:
             ensure_work(settings, LEDGERS, work.commits, names, say=_say, jobs=work.jobs)
             ensure_work(settings, HOST, work.commits, names, say=_say)
         else:
-            measure_commits(
-                settings,
-                work.commits,
-                bench=work.bench,
-                again=work.again,
-                quick=work.quick,
-                timeout_s=work.timeout_s,
-                show=_say,
-                detail=_say,
-            )
+            measure_commits(settings, work.commits, work.choice, show=_say, detail=_say)
     except (UsageError, ConfigError) as error:
         _say(str(error))
         return _REFUSED

@@ -55,28 +55,22 @@ class DoctorCheck:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+def _check(
+    name: str,
+    fact: Any,
+    says: Callable[[Any], str],
+    bad: Callable[[Any], bool],
+    remedy: str,
+    level: Level = Level.WARN,
+) -> DoctorCheck:
     """One thing to look at: `says` gives the finding, `bad` whether that spoils figures, `remedy` what helps.
 
     A fact that is None is not visible here, and nothing is said against it.
     """
-
-    name: str
-    fact: Any
-    says: Callable[[Any], str]
-    bad: Callable[[Any], bool]
-    remedy: str
-    level: Level = Level.WARN
-
-    def check(self) -> DoctorCheck:
-        """The rule's finding."""
-        if self.fact is None:
-            return DoctorCheck(self.name, Level.OK, "not visible here")
-        bad = self.bad(self.fact)
-        return DoctorCheck(
-            self.name, self.level if bad else Level.OK, self.says(self.fact), self.remedy if bad else ""
-        )
+    if fact is None:
+        return DoctorCheck(name, Level.OK, "not visible here")
+    spoils = bad(fact)
+    return DoctorCheck(name, level if spoils else Level.OK, says(fact), remedy if spoils else "")
 
 
 def run_checks(
@@ -84,10 +78,10 @@ def run_checks(
 ) -> list[DoctorCheck]:
     """All checks, in the order in which a reader should mend things; looks at others for `sample_s`."""
     return [
-        *(rule.check() for rule in _programs_rules()),
+        *_programs(),
         _subject(settings),
         *(_folder(path) for path in (settings.results_dir, settings.state_dir)),
-        *(rule.check() for rule in _machine_rules(settings, host or Host(), sample_s)),
+        *_machine(settings, host or Host(), sample_s),
         *_reference(settings, environ),
     ]
 
@@ -98,49 +92,49 @@ def worst(checks: Iterable[DoctorCheck]) -> Level:
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)
 
 
-def _programs_rules() -> tuple[Rule, ...]:
+def _programs() -> tuple[DoctorCheck, ...]:
     """What measuring is done with."""
     version = torch_versions()
     return (
-        Rule("git", _git_version(), lambda v: v or "git does not run", lambda v: not v,
-             "install git", Level.FAIL),
-        Rule("asv", version.get("asv", ""), lambda v: f"asv {v or 'is not installed'}",
-             lambda v: not v.startswith("0.6."), "pip install 'asv==0.6.*'", Level.FAIL),
-        Rule("torch", version.get("torch", ""), lambda v: f"torch {v or 'is not installed'}",
-             lambda v: not v, "pip install torch", Level.FAIL),
+        _check("git", _git_version(), lambda v: v or "git does not run", lambda v: not v,
+               "install git", Level.FAIL),
+        _check("asv", version.get("asv", ""), lambda v: f"asv {v or 'is not installed'}",
+               lambda v: not v.startswith("0.6."), "pip install 'asv==0.6.*'", Level.FAIL),
+        _check("torch", version.get("torch", ""), lambda v: f"torch {v or 'is not installed'}",
+               lambda v: not v, "pip install torch", Level.FAIL),
     )  # fmt: skip
 
 
-def _machine_rules(settings: Settings, host: Host, sample_s: float) -> tuple[Rule, ...]:
+def _machine(settings: Settings, host: Host, sample_s: float) -> tuple[DoctorCheck, ...]:
     """What the machine does to figures."""
     processors, threads, quota = usable_cores(), usable_threads(settings.threads), host.cpu_quota()
     others, steal = sample_others(sample_s)
     return (
-        Rule("other load", others, lambda v: f"others use {v:.2f} of {processors} processors",
-             lambda v: v > OTHERS_CORES, "end or pause them, or measure at another hour"),
-        Rule("steal", steal, lambda v: f"the hypervisor takes {v * 100:.1f} % of the time",
-             lambda v: v > STEAL_SHARE,
-             "use a dedicated host or another instance; trust the ledger meanwhile"),
-        Rule("threads", threads, lambda v: f"measuring uses {v} of {processors} processors",
-             lambda v: v > processors,
-             f"set threads in [tool.nbbench] (or NBBENCH_THREADS) to {processors} or less"),
+        _check("other load", others, lambda v: f"others use {v:.2f} of {processors} processors",
+               lambda v: v > OTHERS_CORES, "end or pause them, or measure at another hour"),
+        _check("steal", steal, lambda v: f"the hypervisor takes {v * 100:.1f} % of the time",
+               lambda v: v > STEAL_SHARE,
+               "use a dedicated host or another instance; trust the ledger meanwhile"),
+        _check("threads", threads, lambda v: f"measuring uses {v} of {processors} processors",
+               lambda v: v > processors,
+               f"set threads in [tool.nbbench] (or NBBENCH_THREADS) to {processors} or less"),
         # Torch counts processors, not quota: above it, threads are stopped in mid-run.
-        Rule("cpu quota", quota, lambda v: f"processors: {v:g} for the control group, {threads} measure",
-             lambda v: v < threads, f"set threads to {max(1, int(quota or 1))}, or raise the quota"),
+        _check("cpu quota", quota, lambda v: f"processors: {v:g} for the control group, {threads} measure",
+               lambda v: v < threads, f"set threads to {max(1, int(quota or 1))}, or raise the quota"),
         # A clock that follows temperature and load changes every time.
-        Rule("governor", host.read(GOVERNOR), lambda v: f"the frequency governor is {v}",
-             lambda v: v != "performance", "cpupower frequency-set -g performance"),
+        _check("governor", host.read(GOVERNOR), lambda v: f"the frequency governor is {v}",
+               lambda v: v != "performance", "cpupower frequency-set -g performance"),
         # Swapping and reclaim look like regressions of the allocator.
-        Rule("memory", psutil.virtual_memory().available, lambda v: f"{format_bytes(v)} available",
-             lambda v: v < _LEAST_MEMORY, "free memory, or leave the largest sizes out"),
-        Rule("swap", psutil.swap_memory().used, lambda v: f"{format_bytes(v)} in use",
-             lambda v: v > _SWAP_USED, "end what uses memory, then swapoff -a and swapon -a"),
+        _check("memory", psutil.virtual_memory().available, lambda v: f"{format_bytes(v)} available",
+               lambda v: v < _LEAST_MEMORY, "free memory, or leave the largest sizes out"),
+        _check("swap", psutil.swap_memory().used, lambda v: f"{format_bytes(v)} in use",
+               lambda v: v > _SWAP_USED, "end what uses memory, then swapoff -a and swapon -a"),
         # With `always`, page faults depend on how fragmented memory happens to be.
-        Rule("huge pages", host.hugepages(), lambda v: f"transparent huge pages: {v}",
-             lambda v: v == "always", "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"),
-        Rule("libc", platform.libc_ver()[0], lambda v: v or "another C library than glibc",
-             lambda v: v != "glibc" or not hasattr(ctypes.CDLL(None), "mallopt"),
-             "expect no allocator cause in verdicts, or measure on a glibc system"),
+        _check("huge pages", host.hugepages(), lambda v: f"transparent huge pages: {v}",
+               lambda v: v == "always", "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"),
+        _check("libc", platform.libc_ver()[0], lambda v: v or "another C library than glibc",
+               lambda v: v != "glibc" or not hasattr(ctypes.CDLL(None), "mallopt"),
+               "expect no allocator cause in verdicts, or measure on a glibc system"),
     )  # fmt: skip
 
 

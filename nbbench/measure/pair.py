@@ -131,17 +131,12 @@ def take_slices(
             taken = _in_turn(sides, random, slices)
         except SidesEnded as ended:
             words = {side.name: side.end() for side in sides}
-            raise SidesEnded(
-                {n: _with_words(sample, words[n]) for n, sample in ended.sides.items()}
-            ) from None
+            said = {n: ": ".join(filter(None, (one.error, words[n]))) for n, one in ended.sides.items()}
+            told = {n: replace(one, error=said[n] or "no message") for n, one in ended.sides.items()}
+            raise SidesEnded(told) from None
         for side in sides:
             side.end()
     return taken
-
-
-def _with_words(sample: Sample, words: str) -> Sample:
-    """The sample with the last line that the process printed."""
-    return replace(sample, error=": ".join(filter(None, (sample.error, words))) or "no message")
 
 
 def _set_up(sides: Sequence[_Side]) -> None:

@@ -91,10 +91,7 @@ class PairedRunner:
 
     def discover(self, pattern: str) -> list[GateSeries]:
         """Series of the suite that pairs can judge and whose asv name matches; UsageError when none does."""
-        try:
-            regex = re.compile(pattern)
-        except re.error as error:
-            raise UsageError(f"--bench is not a regular expression: {error}") from error
+        regex = re.compile(pattern)
         environment = self._open("head")
         with tempfile.TemporaryDirectory(dir=self.server.scratch) as folder:
             target = Path(folder) / "benchmarks.json"

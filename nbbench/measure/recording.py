@@ -197,9 +197,10 @@ def write_host(workloads: list[str], modules: list[str], again: bool = False) ->
             importlib.import_module(name)
 
     prepare(threads=1)
+    redacted = functools.partial(redact_text, secrets=os.environ)
     there = [name for name in modules if name in sys.modules]
     cases = {name: functools.partial(_built, build) for name, build in suite_cases().items()}
-    found = record_host(load, cases, workloads, source_root=source_root(), clean=_redacted, reseed=again)
+    found = record_host(load, cases, workloads, source_root=source_root(), clean=redacted, reseed=again)
     if there:
         why = f"NotImplementedError: a module of the suite imports {there[0]} itself"
         found[0] = HostWork(IMPORT_WORKLOAD, PYTHON, error=why)
@@ -228,6 +229,7 @@ def write_scaled(scales: list[str]) -> None:
     """Record the named scales and keep them in the ledger file; what fails is kept as its error."""
     prepare(threads=1)
     builders, found = _of_modules("BUILDERS"), []
+    redacted = functools.partial(redact_text, secrets=os.environ)
     for one in importlib.import_module("benchmarks.workloads").SCALES:
         if one.name in scales:
 
@@ -235,12 +237,8 @@ def write_scaled(scales: list[str]) -> None:
                 case = builders[one.family](value, *dict(one.fixed).values())
                 return case.run, case.asked
 
-            found.append(record_scale(one, build, source_root=source_root(), clean=_redacted))
+            found.append(record_scale(one, build, source_root=source_root(), clean=redacted))
     save([], scaled=found)
-
-
-def _redacted(text: str) -> str:
-    return redact_text(text, os.environ)
 
 
 def machine(path: str) -> None:

@@ -36,10 +36,10 @@ def gather(
         raise UsageError(f"no results of commit {commit!r} on {name}", hint=hint)
     if chosen is None:
         raise InconclusiveError("there are no results to export", hint="run `nbbench run` first")
-    place = next((i for i, known in enumerate(branch) if known.hash == chosen.hash), 0)
+    order = {known.hash: i for i, known in enumerate(branch)}
+    place = order.get(chosen.hash, 0)
     before, old = _newest(store, name, branch[:place], figures=True)
     records = [r for r in store.process_records(commit=chosen.hash) if r.machine == name]
-    order = {known.hash: i for i, known in enumerate(branch)}
     # Of other machines and of later commits this one says nothing.
     flags = [
         flag

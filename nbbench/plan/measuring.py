@@ -13,7 +13,7 @@ from statistics import median
 from nbbench.config import Settings
 from nbbench.errors import NbbenchError, UsageError
 from nbbench.history.ledger_series import LEDGER_SERIES
-from nbbench.measure.asv_run import look_back, measure_commits, measured_here
+from nbbench.measure.asv_run import AsvChoice, look_back, measure_commits, measured_here
 from nbbench.measure.process_env import measuring, require_compiler, server_environment
 from nbbench.measure.reference import build_reference, reference_environment
 from nbbench.model import Commit, ProcessRecord, Status
@@ -213,14 +213,14 @@ def _run(settings: Settings, commit: Commit, steps: Sequence[MeasuringStep], say
         say(f"[{number + 1}/{len(steps)}, {format_clock(spent)}{left}] {step.name}")
         try:
             # What another parameter of the benchmark has on record is no reason to skip this one.
-            bench = _patterns(step)
-            measure_commits(settings, [commit], bench=bench, again=True, show=detail, detail=detail)
+            choice = AsvChoice(_patterns(step), again=True)
+            measure_commits(settings, [commit], choice, show=detail, detail=detail)
         except UsageError as error:
             say(f"{step.name}: {error}")
 
 
-def _patterns(step: MeasuringStep) -> list[str]:
+def _patterns(step: MeasuringStep) -> tuple[str, ...]:
     """What chooses just these series of asv's."""
     named = (series_name(text) for text in step.series)
     labels = (f"{name}({', '.join(values)})" if values else name for name, values in named)
-    return [f"^{re.escape(label)}$" for label in labels]
+    return tuple(f"^{re.escape(label)}$" for label in labels)

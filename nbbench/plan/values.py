@@ -163,11 +163,10 @@ def _interval(result: Result, margin: float) -> tuple[float, float, float]:
     value = result.value or 0.0
     if is_exact(result.unit):
         return value, value, value
-    if _is_tracked(result) and len(result.samples) < FEWEST_SAMPLES:
-        return value, value - margin * abs(value), value + margin * abs(value)
-    if result.ci_lo is not None and result.ci_hi is not None:
+    few = len(result.samples) < FEWEST_SAMPLES
+    if result.ci_lo is not None and result.ci_hi is not None and not (few and _is_tracked(result)):
         return value, result.ci_lo, result.ci_hi
-    if len(result.samples) >= FEWEST_SAMPLES:
+    if not few:
         return value, min(result.samples), max(result.samples)
     return value, value - margin * abs(value), value + margin * abs(value)
 

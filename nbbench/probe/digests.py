@@ -16,7 +16,7 @@ from nbbench.ledger import OUTSIDE, CallSite, Dataflow, DataStep, ValueDigest
 from nbbench.probe.operation import check_dense, moves, tensor_bytes, tensors
 from nbbench.probe.places import in_backward
 from nbbench.probe.resources import alone
-from nbbench.probe.traffic import TrafficLedger
+from nbbench.probe.traffic import TrafficLedger, dtype_name
 from nbbench.probe.workload import repeatable
 
 MOST_STEPS = 300_000
@@ -158,7 +158,7 @@ class DigestRecorder(TrafficLedger):
         return self._value(tensor, found[0])
 
     def _value(self, tensor: torch.Tensor, bits: int) -> int:
-        return self._place_of(2, ValueDigest(bits, _dtype(tensor), tuple(tensor.shape)))
+        return self._place_of(2, ValueDigest(bits, dtype_name(tensor.dtype), tuple(tensor.shape)))
 
     def _number(self, number: float) -> int:
         return self._place_of(2, ValueDigest(_hash(repr(number).encode()), "number"))
@@ -212,10 +212,6 @@ def _tables() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         generator = torch.Generator("cpu").manual_seed(1)
         factors = torch.randint(-(2**62), 2**62, (_BLOCK,), generator=generator, device="cpu") * 2 + 1
         return factors, torch.empty_like(factors), torch.empty_like(factors)
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _told(arguments: tuple[Any, ...]) -> tuple[str, list[float]]:

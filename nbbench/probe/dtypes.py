@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from nbbench.ledger import Ledger, LedgerLine
+from nbbench.probe.traffic import dtype_name
 from nbbench.probe.verdicts import BROKEN, NOT_HERE, judge
 from nbbench.probe.workload import record_ledger
 
@@ -161,8 +162,8 @@ def _facts(call: Call, made: tuple[torch.Tensor, ...], ledger: Ledger) -> Record
 
 
 def _tensor(name: str, tensor: torch.Tensor) -> Record:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return {"name": name, "dtype": dtype, "shape": list(tensor.shape), "device": str(tensor.device)}
+    dtype, shape = dtype_name(tensor.dtype), list(tensor.shape)
+    return {"name": name, "dtype": dtype, "shape": shape, "device": str(tensor.device)}
 
 
 def _relative_error(made: torch.Tensor, exact: torch.Tensor | None) -> float | None:

@@ -65,7 +65,9 @@ def record_host(
             made, modules = record(name, functools.partial(_run, build))
             found.append(made)
             if number == 0:
-                _import_all(modules)
+                for module in modules:
+                    with contextlib.suppress(Exception):
+                        importlib.import_module(module)
     return found
 
 
@@ -82,20 +84,10 @@ def _run(build: Builder, phase: Callable[[Phase], AbstractContextManager[None]])
             alone(run)
 
 
-def _import_all(modules: Iterable[str]) -> None:
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-
-
 def _counted(root: str, name: str, program: Program, peaks: Mapping[str, int] | None) -> _Counted:
     recorder = HostRecorder(root, peaks=peaks)
     program(recorder.phase)
     modules = [one.name for phase in recorder.phases for one in phase.counts if one.kind is HostKind.MODULE]
-    return HostWork(name, PYTHON, tuple(recorder.phases)), [one for one in modules if not _is_mine(one, root)]
-
-
-def _is_mine(module: str, root: str) -> bool:
-    """Whether a module is the subject's: each workload imports those by itself."""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return Path(file).is_relative_to(root)
+    files = {one: getattr(sys.modules.get(one), "__file__", None) or "" for one in modules}
+    others = [one for one, file in files.items() if not Path(file).is_relative_to(root)]
+    return HostWork(name, PYTHON, tuple(recorder.phases)), others

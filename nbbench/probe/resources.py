@@ -103,13 +103,11 @@ def alone(call: Callable[[], _Answer]) -> _Answer:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One timed run: seconds of wall, user and system time, and page faults."""
+    """One timed run: seconds of wall and system time, and page faults."""
 
     wall_s: float
-    user_s: float
     system_s: float
     minor_faults: int
-    major_faults: int
 
 
 def measure(function: Callable[[], object], repeat: int, *, budget_s: float = float("inf")) -> list[Run]:
@@ -126,15 +124,8 @@ def measure(function: Callable[[], object], repeat: int, *, budget_s: float = fl
             alone(function)
             wall = time.perf_counter() - start
             after = resource.getrusage(resource.RUSAGE_SELF)
-            runs.append(
-                Run(
-                    wall,
-                    after.ru_utime - before.ru_utime,
-                    after.ru_stime - before.ru_stime,
-                    after.ru_minflt - before.ru_minflt,
-                    after.ru_majflt - before.ru_majflt,
-                )
-            )
+            system, faults = after.ru_stime - before.ru_stime, after.ru_minflt - before.ru_minflt
+            runs.append(Run(wall, system, faults))
     return runs
 
 

@@ -3,8 +3,10 @@
 docs/ledger.md is the definition; probe/operation.py holds its rules.
 """
 
+import functools
 import sys
 import threading
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -14,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbbench.probe.operation import (
     OperationPlan,
-    UncountableTensorError,
     check_dense,
     moves,
     tensor_bytes,
@@ -22,8 +23,6 @@ from nbbench.probe.operation import (
 )
 from nbbench.probe.places import ForwardLines, Place, Places, in_backward
 from nbbench.probe.storages import FusedBytes, Storages
-
-__all__ = ["LineCost", "Traffic", "TrafficLedger", "UncountableTensorError", "tensor_bytes"]
 
 COMPILED_NOTE = "compiled code ran eagerly: the ledger counts what torch.compile was given"
 THREADS_NOTE = "other Python threads were there: what they asked torch for is not counted"
@@ -55,8 +54,10 @@ class Traffic:
     upcast_bytes: int = 0
     peak_live_bytes: int = 0
     peak_line: Place = ("", 0, "")
-    by_dtype: dict[str, int] = field(default_factory=dict)
-    lines: dict[tuple[str, int, str, str, str], LineCost] = field(default_factory=dict)
+    by_dtype: Counter[str] = field(default_factory=Counter)
+    lines: defaultdict[tuple[str, int, str, str, str], LineCost] = field(
+        default_factory=lambda: defaultdict(LineCost)
+    )
     backward_ops: int = 0
     backward_bytes: int = 0
     fused_bytes: int = 0
@@ -176,14 +177,17 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
             for t in outputs
             if t.element_size() > self._asked_size and t.dtype.is_floating_point
         )
-        dtype = _name((outputs or inputs)[0].dtype)
+        dtype = dtype_name((outputs or inputs)[0].dtype)
         total.ops += 1
         total.bytes += moved
         total.upcast_bytes += wider
         if backward:
             total.backward_ops += 1
             total.backward_bytes += moved
-        _add(total.lines, (*place, plan.name, dtype), moved, wider)
+        cost = total.lines[*place, plan.name, dtype]
+        cost.count += 1
+        cost.bytes += moved
+        cost.upcast_bytes += wider
 
     def _place(self, frame: FrameType, inputs: list[torch.Tensor], *, backward: bool) -> Place:
         """The subject's line that asked for an operation; in a backward pass that of the forward one."""
@@ -207,14 +211,12 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
             size = tensor_bytes(tensor)
             fused.reads(tensor, size)
             moved += size
-            name = _name(tensor.dtype)
-            by_dtype[name] = by_dtype.get(name, 0) + size
+            by_dtype[dtype_name(tensor.dtype)] += size
         for tensor in written:
             size = tensor_bytes(tensor)
             fused.writes(tensor, storages.written(tensor, size), size)
             moved += size
-            name = _name(tensor.dtype)
-            by_dtype[name] = by_dtype.get(name, 0) + size
+            by_dtype[dtype_name(tensor.dtype)] += size
         self._peak(place)
         return moved
 
@@ -225,21 +227,10 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
             total.peak_line = place
 
 
-def _add(costs: dict[Any, LineCost], key: Any, moved: int, wider: int) -> None:
-    if (cost := costs.get(key)) is None:
-        cost = costs[key] = LineCost()
-    cost.count += 1
-    cost.bytes += moved
-    cost.upcast_bytes += wider
-
-
-_NAMES: dict[torch.dtype, str] = {}
-
-
-def _name(dtype: torch.dtype) -> str:
-    if (name := _NAMES.get(dtype)) is None:
-        name = _NAMES[dtype] = str(dtype).removeprefix("torch.")
-    return name
+@functools.cache
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype as ledgers write it: float32."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _takes_over(kind: type) -> bool:

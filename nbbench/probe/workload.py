@@ -23,10 +23,15 @@ from nbbench.model import Phase
 from nbbench.probe.forked import forked
 from nbbench.probe.host_work import HostRecorder
 from nbbench.probe.resources import alone, collector_off
-from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger
+from nbbench.probe.traffic import COMPILED_NOTE, Traffic, TrafficLedger, dtype_name
 from nbbench.workloads import Scale
 
 _Result = TypeVar("_Result")
+# What a ledger has as its recording has it.
+_TOTALS = (
+    *("ops", "dispatched", "bytes", "upcast_bytes", "peak_live_bytes", "fused_bytes"),
+    *("peak_line", "backward_ops", "backward_bytes"),
+)
 _COMPILE = re.compile(r"^[^#\n]*\btorch\.compile\b", re.MULTILINE)
 
 
@@ -48,21 +53,13 @@ def record_ledger(
     return Ledger(
         workload=workload,
         pixels=pixels,
-        ops=traffic.ops,
-        dispatched=traffic.dispatched,
-        bytes=traffic.bytes,
-        upcast_bytes=traffic.upcast_bytes,
-        peak_live_bytes=traffic.peak_live_bytes,
+        **{name: getattr(traffic, name) for name in _TOTALS},
         bytes_by_dtype=tuple(sorted(traffic.by_dtype.items())),
         image_sum=repr(mark.total),
         image_digest=mark.digest,
-        output_dtype=str(image.dtype).removeprefix("torch."),
+        output_dtype=dtype_name(image.dtype),
         image_blocks=mark.blocks,
         lines=_lines(traffic),
-        fused_bytes=traffic.fused_bytes,
-        peak_line=traffic.peak_line,
-        backward_ops=traffic.backward_ops,
-        backward_bytes=traffic.backward_bytes,
         notes=_notes(traffic, source_root),
         counts=tuple(sorted(traffic.counts.items())),
     )

@@ -59,7 +59,8 @@ def roofline_payload(roof: Roof, rows: Sequence[Achieved], notes: Sequence[str])
 
 def _machine_line(roof: Roof) -> str:
     """How the ceilings were taken."""
-    small = "" if roof.beyond_cache else " (less than four times the cache: memory's figures may be too high)"
+    beyond = roof.array_bytes >= 4 * roof.cache_bytes  # as STREAM asks
+    small = "" if beyond else " (less than four times the cache: memory's figures may be too high)"
     return (
         f"{plural(roof.threads, 'thread')}, arrays of {units.format_bytes(roof.array_bytes)}{small}, "
         f"last-level cache {units.format_bytes(roof.cache_bytes) if roof.cache_bytes else 'unknown'}; "

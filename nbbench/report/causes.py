@@ -37,6 +37,11 @@ def evidence_sentences(evidence: Iterable[EvidenceRecord]) -> list[str]:
     return [sentence for one in evidence for sentence in _SENTENCES[one.kind](one.figures)]
 
 
+def evidence_text(evidence: Iterable[EvidenceRecord]) -> str:
+    """The same in one line."""
+    return "; ".join(evidence_sentences(evidence))
+
+
 def says_plainly(sentences: Mapping[str, str | Callable[[Figures], str]]) -> None:
     """Register kinds of evidence that are one sentence, in which `{name}` stands for a figure."""
     for kind, sentence in sentences.items():

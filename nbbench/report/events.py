@@ -166,7 +166,8 @@ def _figures_of(event: Event) -> tuple[list[str], list[str]]:
     or whatever the event is about; then page faults, exact counts that no ledger tells, and other figures."""
     if event.cause is Cause.FAILURE:
         failing = sorted((c for c in event.changes if c.fails), key=lambda c: c.key.label)
-        return [_failing(change) for change in failing[:_FAILING]], []
+        was = ((c, units.format_value(c.before, c.unit)) for c in failing[:_FAILING])
+        return [f"{c.key.label} fails since {c.hi_commit[:8]}; it was {value}" for c, value in was], []
     own, told = _own(event), {one.kind for one in event.evidence}
     times = [c for c in event.changes if change_role(c) is Role.TIME]
     if not any(headline_changes(event)):
@@ -181,11 +182,6 @@ def _figures_of(event: Event) -> tuple[list[str], list[str]]:
 def _named(changes: Iterable[ChangePoint], most: int) -> list[str]:
     found = sorted(changes, key=lambda c: (change_role(c) is not Role.TIME, -_size(c.effect), c.key.label))
     return [f"{change.key.label}: {figures(change)}" for change in found[:most]]
-
-
-def _failing(change: ChangePoint) -> str:
-    was = units.format_value(change.before, change.unit)
-    return f"{change.key.label} fails since {change.hi_commit[:8]}; it was {was}"
 
 
 def _questions(event: Event) -> list[str]:
@@ -274,14 +270,10 @@ def regressions_blocks(
         event = flag.event
         if not brief and event.direction is not EventDirection.IMPROVEMENT:
             title = f"{commit_range(event.lo_commit, event.hi_commit)} {event.subject}"
-            blocks.append(Bullets(event_items(flag, trees), title, code=event.id))
+            known = trees is None or event.hi_commit in trees
+            commands = [Item(command=one) for one in (reproduce_commands(event) if known else ())]
+            blocks.append(Bullets([*evidence_lines(flag), *commands], title, code=event.id))
     return blocks + not_judged_blocks(not_judged, most)
-
-
-def event_items(flag: Flag, trees: Collection[str] | None = None) -> list[Item | str]:
-    """What is known of an event, and the commands that show it again where its source is known."""
-    commands = reproduce_commands(flag.event) if trees is None or flag.event.hi_commit in trees else ()
-    return [*evidence_lines(flag), *(Item(command=command) for command in commands)]
 
 
 def costs_blocks(costs: Sequence[Cost], waiting: Sequence[Flag], most: int) -> list[Block]:

@@ -119,7 +119,8 @@ def compiled_blocks(commit: Commit, found: Mapping[str, CompiledWork], torch: st
             blocks += [Title(what), _line(one, program)]
             if program.graphs:
                 blocks.append(_graph_table(one, program))
-            blocks += [_events(*told) for told in _told(program) if told[1]]
+            told = ("Graph breaks", program.breaks), ("Recompilations", program.recompiles)
+            blocks += [_events(*one) for one in told if one[1]]
         blocks += [f"note: {note}" for note in one.notes]
     return blocks
 
@@ -130,7 +131,8 @@ def compiled_payload(commit: Commit, found: Mapping[str, CompiledWork], torch: s
     for one in found.values():
         programs = [
             {
-                **_plain_program(program),
+                **program._asdict(),
+                **{n: [x._asdict() for x in getattr(program, n)] for n in ("graphs", "breaks", "recompiles")},
                 "bytes_per_pixel": one.per_pixel(program),
                 "sentence": _line(one, program),
             }
@@ -138,14 +140,6 @@ def compiled_payload(commit: Commit, found: Mapping[str, CompiledWork], torch: s
         ]
         rows.append({**to_plain(one), "programs": programs})
     return {"commit": to_plain(commit), "torch": torch, "compiled": rows}
-
-
-def _plain_program(program: CompiledProgram) -> dict[str, Any]:
-    lists = ("graphs", "breaks", "recompiles")
-    return {
-        **program._asdict(),
-        **{name: [one._asdict() for one in getattr(program, name)] for name in lists},
-    }
 
 
 def _line(one: CompiledWork, program: CompiledProgram) -> str:
@@ -176,10 +170,6 @@ def _graph_table(one: CompiledWork, program: CompiledProgram) -> Table:
     total = (one.eager_bytes / one.pixels, one.per_pixel(program))
     rows.append(["total", "", str(program.kernels), *(f"{size:,.2f}" for size in total)])
     return Table(["graph", "runs", "kernels", "B/px eager", "compiled"], rows, right=(1, 2, 3, 4), codes=(0,))
-
-
-def _told(program: CompiledProgram) -> tuple[tuple[str, tuple[CompileEvent, ...]], ...]:
-    return ("Graph breaks", program.breaks), ("Recompilations", program.recompiles)
 
 
 def _events(title: str, events: tuple[CompileEvent, ...]) -> Bullets:

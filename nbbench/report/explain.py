@@ -9,11 +9,10 @@ from nbbench import units
 from nbbench.ledger import ImageChange
 from nbbench.model import NotJudged, NotJudgedReason, to_plain
 from nbbench.report.blocks import Block, Bullets, Table, Title
-from nbbench.report.causes import evidence_sentences
+from nbbench.report.causes import evidence_sentences, evidence_text
 from nbbench.report.explain_sentences import explanation_sentence, share_sentence
 from nbbench.words import plural, short_function
 from nbbench.work.count_diff import HostDiff
-from nbbench.work.dataflow_diff import FirstDifference
 from nbbench.work.ledger_diff import LedgerDiff, LineChange
 from nbbench.work.steps import dtype_shifts
 from nbbench.work.work_share import Explanation, WorkShare
@@ -48,6 +47,7 @@ def explain_blocks(found: Explanation, *, lines: int) -> list[Block]:
 
 def explain_payload(found: Explanation) -> dict[str, Any]:
     """Everything, for `--json`: `nbbench.explain/2`."""
+    first = found.first and {**to_plain(found.first), "sentence": evidence_text([found.first.record])}
     return {
         "base": to_plain(found.base),
         "head": to_plain(found.head),
@@ -67,20 +67,16 @@ def explain_payload(found: Explanation) -> dict[str, Any]:
             for s in found.shares
         ],
         "host": None if found.host is None else [_plain_host(one) for one in found.host],
-        "first_difference": None if found.first is None else _plain_first(found.first),
+        "first_difference": first,
         "orders": [one.record.figures for one in found.orders],
         "problems": [_why_not(one) for one in found.not_compared],
         "notes": [_left_out_of_suite(found)] if found.left_out else [],
     }
 
 
-def _plain_first(first: FirstDifference) -> dict[str, Any]:
-    return {**to_plain(first), "sentence": "; ".join(evidence_sentences((first.record,)))}
-
-
 def _plain_host(diff: HostDiff) -> dict[str, Any]:
-    said = "; ".join(evidence_sentences((diff.record,)))
     effect = diff.effect if math.isfinite(diff.effect) else None
+    said = evidence_text([diff.record])
     return {**to_plain(diff), "effect": effect, "counts": diff.counts, "sentence": said}
 
 

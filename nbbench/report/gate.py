@@ -13,15 +13,9 @@ from nbbench import units
 from nbbench.gate.culprit import BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
 from nbbench.model import Outcome, to_plain
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
-from nbbench.report.causes import evidence_sentences
+from nbbench.report.causes import evidence_sentences, evidence_text
 from nbbench.report.events import interval
-from nbbench.report.gate_sentences import (
-    evidence_text,
-    format_floor,
-    has_zero,
-    headline,
-    report_sentence,
-)
+from nbbench.report.gate_sentences import format_floor, has_zero, headline, report_sentence
 from nbbench.report.not_judged import not_judged_blocks, not_judged_detail
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import clean, clean_lines, exactly, for_xml, plural
@@ -196,7 +190,11 @@ def bisect_payload(answer: BisectAnswer) -> dict[str, Any]:
         "culprits": [to_plain(search.commits[i]) for i in answer.culprits],
         "steps_of_work": {search.commits[i].hash: diff.cost_effect for i, diff in search.steps.items()},
         "comparisons": [
-            {**to_plain(one), "commit": search.commits[one.index].hash, "sentence": _why(one)}
+            {
+                **to_plain(one),
+                "commit": search.commits[one.index].hash,
+                "sentence": evidence_text(one.evidence),
+            }
             for one in search.made
         ],
     }

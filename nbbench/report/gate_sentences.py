@@ -1,11 +1,11 @@
 """A gate's answers in sentences: the whole in one line, and what each kind of evidence says."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nbbench import units
-from nbbench.model import EvidenceRecord, NotJudgedReason, Outcome
-from nbbench.report.causes import Figures, evidence_sentences, says, says_plainly
+from nbbench.model import NotJudgedReason, Outcome
+from nbbench.report.causes import Figures, evidence_sentences, evidence_text, says, says_plainly
 from nbbench.verdicts import GateReport, Verdict
 from nbbench.words import plural
 
@@ -15,11 +15,6 @@ _NEAR = 0.06  # a floor within this share of a round one is written as that
 def headline(report: GateReport) -> str:
     """The verdict in a word, and the sentence that gives its reason."""
     return f"{str(report.outcome).upper()}: {report_sentence(report)}"
-
-
-def evidence_text(evidence: Iterable[EvidenceRecord]) -> str:
-    """All that some evidence says, in one line."""
-    return "; ".join(evidence_sentences(evidence))
 
 
 def report_sentence(report: GateReport) -> str:
@@ -49,12 +44,9 @@ def report_sentence(report: GateReport) -> str:
         first = f"{mine[0].series}: {next(iter(evidence_sentences(mine[0].evidence)), '')}"
         return f"{len(mine)} of {total} series are of another image: {first}"
     left = f"; {len(report.not_judged)} not judged (skipped)" if report.not_judged else ""
-    unseen = [f"; {one}" for one in evidence_sentences(_uncounted(report))[:1]]
+    uncounted = [one for one in report.notes if one.kind == "uncounted call"]
+    unseen = [f"; {one}" for one in evidence_sentences(uncounted[:1])]
     return "".join([_passed(report.outcome, mine, len(verdicts)), left, *unseen])
-
-
-def _uncounted(report: GateReport) -> list[EvidenceRecord]:
-    return [one for one in report.notes if one.kind == "uncounted call"]
 
 
 def _worse(worse: Sequence[Verdict], total: int) -> str:

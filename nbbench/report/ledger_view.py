@@ -6,7 +6,7 @@ from typing import Any
 
 from nbbench import units
 from nbbench.ledger import Ledger
-from nbbench.model import Commit, to_plain
+from nbbench.model import Commit
 from nbbench.report.blocks import Block, Table
 from nbbench.report.explain import matched_by, plain_diff
 from nbbench.words import plural
@@ -28,11 +28,6 @@ def ledger_blocks(commit: Commit, ledgers: Mapping[str, Ledger], *, by: str, top
         blocks.append("\n".join(_about(commit, one)))
         blocks.append(_cost_table(one, by, top))
     return blocks
-
-
-def ledger_payload(commit: Commit, ledgers: Mapping[str, Ledger]) -> dict[str, Any]:
-    """Everything, for `--json`: `nbbench.ledger/1`."""
-    return {"commit": to_plain(commit), "ledgers": to_plain(list(ledgers.values()))}
 
 
 def _about(commit: Commit, one: Ledger) -> list[str]:
@@ -65,7 +60,12 @@ def _cost_table(one: Ledger, by: str, top: int) -> Table:
     if rest := rows[top:]:
         rest = [(f"… {len(rest)} more", sum(c for _, c, _ in rest), sum(b for *_, b in rest))]
     cells = [
-        [what, f"{count:,}", f"{size / one.pixels:,.2f}", _percent(size / one.bytes) if one.bytes else ""]
+        [
+            what,
+            f"{count:,}",
+            f"{size / one.pixels:,.2f}",
+            f"{100 * size / one.bytes:.1f} %" if one.bytes else "",
+        ]
         for what, count, size in [*rows[:top], *rest, ("total", one.ops, one.bytes)]
     ]
     return Table([by, "calls", "B/pixel", "share"], cells, right=(1, 2, 3), codes=(0,))
@@ -125,12 +125,8 @@ def _where(diff: LedgerDiff) -> str:
     return ", ".join(said) + (f" and {rest} more" if rest > 0 else "") or "values only"
 
 
-def steps_payload(commits: int, steps: Sequence[WorkStep]) -> dict[str, Any]:
-    """Everything, for `--json`: `nbbench.ledger-steps/2`."""
-    return {"commits": commits, "steps": [_plain_step(step) for step in steps]}
-
-
-def _plain_step(step: WorkStep) -> dict[str, Any]:
+def plain_step(step: WorkStep) -> dict[str, Any]:
+    """A step of `nbbench.ledger-steps/2`, for `--json`."""
     commit, diff = step.commit, step.diff
     row = {
         "position": commit.position,

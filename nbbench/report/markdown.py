@@ -1,13 +1,11 @@
 """Blocks as Markdown for pull requests and step summaries, below GitHub's 64 KB."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.words import for_markdown as escape
 from nbbench.words import markdown_code as code
 from nbbench.words import plural, truncate
-
-__all__ = ["LIMIT_BYTES", "as_markdown", "code", "escape", "table_lines"]
 
 # GitHub cuts step summaries and comments at 65,536 bytes; what is left is for the caller's own words.
 LIMIT_BYTES = 63_000
@@ -75,14 +73,6 @@ def _item(item: Item | str, most: int) -> str:
     return f"{words} (again: {command})" if words and command else words or command
 
 
-def table_lines(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()
-) -> list[str]:
-    """A table of cells that are escaped already: a line of headers, of alignment, and one for each row."""
-    align = ["---:" if i in right else "---" for i in range(len(headers))]
-    return [f"| {' | '.join(cells)} |" for cells in (headers, align, *rows)]
-
-
 def _table(block: Table, most: int) -> list[Part]:
     shown = [code if i in block.codes else escape for i in range(len(block.headers))]
     cells = [
@@ -90,7 +80,8 @@ def _table(block: Table, most: int) -> list[Part]:
     ]
     for number, (_, mark) in block.tones.items():
         cells[number][block.toned] = f"{mark} {cells[number][block.toned]}".strip()
-    names, align, *rows = table_lines(block.headers, cells, right=block.right)
+    ruler = ["---:" if i in block.right else "---" for i in range(len(block.headers))]
+    names, align, *rows = [f"| {' | '.join(row)} |" for row in (block.headers, ruler, *cells)]
     head = f"{names}\n{align}"
     quiet = len(rows) if block.quiet is None else block.quiet
     parts: list[Part] = [(head, rows[:quiet], "")] if rows[:quiet] else []

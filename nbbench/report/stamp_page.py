@@ -109,7 +109,7 @@ def _usage_table(usage: Usage, source: str) -> list[Block]:
         ("elapsed", units.format_seconds(usage.wall_s)),
         ("user time", units.format_seconds(usage.user_s)),
         ("system time", units.format_seconds(usage.system_s)),
-        ("system share of CPU time", f"{100 * usage.system_share:.1f} %"),
+        ("system share of CPU time", f"{100 * usage.system_s / (usage.cpu_s or 1):.1f} %"),
         ("largest resident size", units.format_bytes(usage.max_rss_bytes)),
         ("minor page faults", f"{usage.minor_faults:,}"),
         ("major page faults", f"{usage.major_faults:,}"),

@@ -4,7 +4,7 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.cells import cell_len
 from tabulate import tabulate
@@ -60,7 +60,8 @@ def _text(block: str | Head | Title | Bullets | Table, term: Terminal) -> str:
     if isinstance(block, Bullets):
         lines = [line for item in block.items for line in _item(item)]
         title = "  ".join(clean(part) for part in (block.code, block.title) if part)
-        return "\n".join([*([term.paint(_cut(title, term), "bold")] if title else []), *lines])
+        title = title if term.width is None else truncate(title, term.width)
+        return "\n".join([*([term.paint(title, "bold")] if title else []), *lines])
     text = block.text if isinstance(block, Title) else block
     lines = [textwrap.fill(clean(line), _WIDTH, subsequent_indent="  ") for line in text.split("\n")]
     return "\n".join(lines)
@@ -100,16 +101,7 @@ def _table(block: Table, term: Terminal) -> str:
         rows = [[*row[:-1], truncate(row[-1], _PIPE_COLUMN)] for row in rows]
     for number, (tone, _) in block.tones.items():
         rows[number][block.toned] = term.paint(rows[number][block.toned], tone)
-    right = [place for place, column in enumerate(shown) if column in block.right]
-    return table([block.headers[i] for i in shown], [[row[i] for i in shown] for row in rows], right=right)
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> str:
-    """A plain table; columns in `right` are aligned to the right; figures stay as they are written."""
-    align = tuple("right" if index in right else "left" for index in range(len(headers)))
-    text = tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)
+    names, cells = [block.headers[i] for i in shown], [[row[i] for i in shown] for row in rows]
+    align = ["right" if column in block.right else "left" for column in shown]
+    text = tabulate(cells, headers=names, tablefmt="simple", disable_numparse=True, colalign=align)
     return "\n".join(line.rstrip() for line in str(text).splitlines())
-
-
-def _cut(line: str, term: Terminal) -> str:
-    return line if term.width is None else truncate(line, term.width)

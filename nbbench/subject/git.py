@@ -97,3 +97,10 @@ def url_without_login(url: str) -> str:
 def git_text(repository: Path | None, arguments: Sequence[str], **kwargs: float) -> str:
     """`git` decoded as UTF-8 and stripped."""
     return git(repository, arguments, **kwargs).decode("utf-8", "replace").strip()  # type: ignore[arg-type]
+
+
+def list_tree(repository: Path, name: str, *paths: str) -> list[tuple[str, str]]:
+    """What lies in a tree (below the paths): mode, kind and object, and the path."""
+    listed = git(repository, ["ls-tree", "-r", "-z", "--full-tree", name, "--", *paths])
+    rows = (line.partition("\t") for line in listed.decode("utf-8", "replace").split("\0"))
+    return [(said, path) for said, _, path in rows if path]

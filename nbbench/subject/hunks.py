@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from nbbench.ledger import FileDiff, Hunk, TreeHunk
-from nbbench.subject.git import git
+from nbbench.subject.git import git, list_tree
 
 _LOOKS_AT_ITSELF = re.compile(
     rb"__doc__|getdoc|getsource|getcomments|linecache|co_firstlineno|f_lineno|tb_lineno|doctest"
@@ -37,15 +37,11 @@ def only_words_changed(git_dir: Path, base_tree: str, head_tree: str) -> int:
         base_mode, head_mode, base, head, how = entry.removeprefix(":").split()
         if how != "M" or base_mode != head_mode or not path.endswith(".py"):
             return 0
-        if not same_code(*(git(git_dir, ["cat-file", "blob", blob]) for blob in (base, head))):
+        sources = (git(git_dir, ["cat-file", "blob", blob]) for blob in (base, head))
+        if len({bare_program(source) for source in sources}) > 1:
             return 0
         count += 1
     return 0 if count and looks_at_itself(git_dir, head_tree) else count
-
-
-def same_code(base: bytes, head: bytes) -> bool:
-    """Whether two versions of a Python file are the same program."""
-    return bare_program(base) == bare_program(head)
 
 
 def bare_program(source: bytes) -> bytes:
@@ -67,8 +63,7 @@ def bare_program(source: bytes) -> bytes:
 
 def looks_at_itself(git_dir: Path, tree: str) -> bool:
     """Whether a Python file of the tree reads docstrings, sources or line numbers."""
-    names = git(git_dir, ["ls-tree", "-r", "-z", tree]).decode("utf-8", "replace").split("\0")
-    blobs = [entry.split()[2] for entry in names if entry.endswith(".py")]
+    blobs = [said.split()[2] for said, path in list_tree(git_dir, tree) if path.endswith(".py")]
     if not blobs:
         return False
     out = git(git_dir, ["cat-file", "--batch"], stdin="\n".join(blobs).encode() + b"\n")

@@ -17,7 +17,7 @@ import msgspec
 from nbbench.config import FOLDER
 from nbbench.errors import SubjectError, UsageError
 from nbbench.subject.dependencies import checked_out
-from nbbench.subject.git import git, git_text
+from nbbench.subject.git import git_text, list_tree
 from nbbench.subject.profile import Dependency, Package
 
 _NOT_MEASURED = frozenset(
@@ -75,13 +75,8 @@ def _tip(repository: Path, branch: str) -> list[tuple[str, str]]:
     """What lies in the tree of the branch's tip: mode, kind and object, and the path."""
     for ref in (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}"):
         with contextlib.suppress(SubjectError):
-            return _listing(repository, ref)
+            return list_tree(repository, ref)
     raise UsageError(f"the repository has no commit on a branch {branch!r}", hint="name one: --branch NAME")
-
-
-def _listing(repository: Path, name: str) -> list[tuple[str, str]]:
-    listed = git(repository, ["ls-tree", "-r", "-z", "--full-tree", name]).decode("utf-8", "replace")
-    return [(row[0], row[2]) for row in (line.partition("\t") for line in listed.split("\0")) if row[2]]
 
 
 def submodules(repository: Path, branch: str, root: Path) -> dict[str, Mapping[str, str]]:
@@ -95,7 +90,7 @@ def submodules(repository: Path, branch: str, root: Path) -> dict[str, Mapping[s
         if kind != "commit" or (place := checked_out(repository, path)) is None:
             continue
         with contextlib.suppress(SubjectError, StopIteration, msgspec.ValidationError):
-            name, folder = next(iter(_packages_of(one for _, one in _listing(place, pin)).items()))
+            name, folder = next(iter(_packages_of(one for _, one in list_tree(place, pin)).items()))
             source = PurePosixPath(folder).parent.as_posix()
             table = {"repository": os.path.relpath(place, root), "path": path, "source": source}
             msgspec.convert({name: table}, dict[Package, Dependency])

@@ -144,18 +144,9 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a guarded run is started with.
 
     The subject's profile has some; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or
-    adds another, which may start from an existing one with `extends`:
-
-        [tool.nbbench.presets.vec-wide]
-        extends = "cpu-perf"
-        cluster = "CLUSTER-VEC-002"
-        command = ["pytest", "-vv", "tests/test_wide.py"]
-        timeout_s = 1800
-        environment = { PYTEST_ADDOPTS = "--maxfail=1 --timeout=1800 --durations=0" }
-
-    `environment` is set for the command, `timeout_s` ends it, `command` runs when none is
-    given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype audit of the
-    commit. `extends` names the preset whose fields are those that a table does not give.
+    adds another (docs/evidence.md). `environment` is set for the command, `timeout_s` ends it, `command` runs
+    when none is given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype
+    audit of the commit. `extends` names the preset whose fields are those that a table does not give.
     """
 
     name: str

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from nbbench.config import Settings
@@ -47,12 +46,7 @@ def measure_roofline(
     return roof, rows, notes
 
 
-def dtype_snapshot(
-    settings: Settings,
-    commit: Commit,
-    *,
-    say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
+def dtype_snapshot(settings: Settings, commit: Commit, *, say: Say) -> dict[str, Any]:
     """The audit of one commit as a JSON-ready document.
 
     `verdict` is that of the worst case, `neutral` when all are, `nothing ran` when no case gave

@@ -67,7 +67,7 @@ def set_budget(
         more = f" and {len(grown) - _NAMED} more" if len(grown) > _NAMED else ""
         hint = "say why: --reason TEXT; it goes into the commit's message"
         raise UsageError(f"{plural(len(grown), 'row')} would allow more than now: {named}{more}", hint=hint)
-    budget = WorkBudget(torch_version(), PYTHON, tuple(sorted((*kept, *made), key=_place)))
+    budget = WorkBudget(torch_version(), PYTHON, tuple(sorted((*kept, *made))))
     rows = ",\n  ".join(json.dumps(to_plain(row)) for row in budget.rows)
     head = f'"schema": "{_SCHEMA}",\n "torch": "{budget.torch}",\n "python": "{budget.python}"'
     write_text(budget_file(settings), f'{{{head},\n "rows": [\n  {rows}\n ]}}\n')
@@ -132,7 +132,3 @@ def budget_file(settings: Settings) -> Path:
 
 def _same_versions(budget: WorkBudget) -> bool:
     return (budget.torch, budget.python) == (torch_version(), PYTHON)
-
-
-def _place(row: BudgetRow) -> tuple[str, str]:
-    return row.workload, row.metric

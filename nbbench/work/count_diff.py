@@ -26,7 +26,7 @@ from nbbench.work.ledger_diff import log_ratio
 from nbbench.work.line_match import LineMatch, LinePlace, SiteNames
 from nbbench.workloads import Scale, Workload
 
-_LINES_SHOWN, _PACKAGES_SHOWN = 5, 3
+_LINES_SHOWN, _PACKAGES_SHOWN = 3, 3
 _FEW_MODULES = 10
 _FEW_STEPS, _MUCH = 20, math.log(1.5)
 
@@ -183,9 +183,6 @@ def _changes(
     changes = _imports_by_line(changes)
     changes.sort(key=lambda c: (-abs(c.after - c.before), c.where, c.kind, c.name))
     return old, new, changes
-
-
-_LINES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nbbench.ledger import OUTSIDE, Dataflow, DataStep
+from nbbench.ledger import OUTSIDE, Dataflow
 from nbbench.model import EvidenceRecord, to_plain
 from nbbench.work.line_match import LineMatch, SiteNames
 
@@ -196,12 +196,8 @@ def _origins(flow: Dataflow, keys: Sequence[_Key], other: Sequence[_Key]) -> Ori
         waiting += [maker for value, maker in step.inputs if value < 0 or unknown[value]]
         if any(unknown[value] for value in step.outputs):
             found.append(number)
-            if not _takes_unknown(step, unknown):
+            given = [value for value, maker in step.inputs if value >= 0 and maker != OUTSIDE]
+            if not any(unknown[value] for value in given):  # from outside is where a difference begins
                 first.append(number)
     found.sort()
     return Origins(tuple(found), tuple(sorted(first) or found[:1]))
-
-
-def _takes_unknown(step: DataStep, unknown: Sequence[bool]) -> bool:
-    """Whether another step gave it a value that is unknown; from outside is where a difference begins."""
-    return any(value >= 0 and unknown[value] and maker != OUTSIDE for value, maker in step.inputs)

@@ -42,6 +42,7 @@ _MOVES = frozenset(
     | {"stack", "unbind", "split", "unsqueeze", "squeeze", "lift_fresh", "zeros", "copy_"}
 )
 _PARTS = frozenset({"select", "slice"})
+# From 1 to the next number of a dtype.
 _EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 _EPSILON |= {"complex64": 2.0**-23, "complex128": 2.0**-52}
 _UNITS = 64  # in the last place: a few operations one after the other stay within
@@ -82,7 +83,7 @@ def _cast(
         pairs.append((diff.head.values[taken].dtype, values[1].get(maker)))
     for before, array in pairs:
         apart = relative_change(array, values[1].get(head))
-        limit = _UNITS * max(_epsilon(before), _epsilon(dtype))
+        limit = _UNITS * max(_EPSILON.get(before, 0.0), _EPSILON.get(dtype, 0.0))
         if before != dtype and apart is not None and apart <= limit:
             return FirstDifference(diff.head.workload, FirstReason.DTYPE, apart, before, dtype)
     return None
@@ -125,11 +126,6 @@ def _dtype(flow: Dataflow, step: int) -> str:
     return flow.values[flow.steps[step].outputs[0]].dtype
 
 
-def _epsilon(dtype: str) -> float:
-    """The distance from 1 to the next number of a dtype."""
-    return _EPSILON.get(dtype, 0.0)
-
-
 def _scalars(values: tuple[Values, Values], base: int | None, head: int) -> tuple[str, str]:
     """A single number before and after, as text; empty for what has more elements."""
     one, two = values[0].get(base) if base is not None else None, values[1].get(head)
@@ -150,7 +146,8 @@ def _reordered(
             moved = relative_change(values[0][before], values[1][after])
             dtypes = _dtype(diff.base, before), _dtype(diff.head, after)
             terms = max(_terms(diff.base, before), _terms(diff.head, after))
-            if moved and moved <= max(_UNITS, terms) * _epsilon(dtypes[0]) and dtypes[0] == dtypes[1]:
+            near = max(_UNITS, terms) * _EPSILON.get(dtypes[0], 0.0)
+            if moved and moved <= near and dtypes[0] == dtypes[1]:
                 ways = (diff.base, unknown[0], before if base is None else base, before)
                 return moved if _only_adds(ways, (diff.head, unknown[1], head, after)) else None
     return None

@@ -57,7 +57,8 @@ def find_hunks(
         counts = (
             [known_work(settings, one).host for one in (search.base, search.head)] if search.targets else []
         )
-        ran = {path for side in counts for one in side.values() for path in _files_that_ran(one)}
+        phases = (phase for side in counts for one in side.values() for phase in one.phases)
+        ran = {one.path for phase in phases for one in phase.counts if one.kind is HostKind.LINE}
         imported = [one for one in moving if not ran or {one.base_path, one.head_path} & ran]
         trials = _Trials(settings, recorder, search, {diff.workload: diff for diff in diffs})
         for target in search.targets:
@@ -159,7 +160,3 @@ class _Trials:
             if compare_images(end, made, self._tolerance)[0] is not ImageChange.DIFFERENT:
                 return figure
         return math.inf  # a third image
-
-
-def _files_that_ran(work: HostWork) -> set[str]:
-    return {one.path for phase in work.phases for one in phase.counts if one.kind is HostKind.LINE}

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TypeAlias
 
-from nbbench.ledger import FileDiff, Hunk
+from nbbench.host import HostCount
+from nbbench.ledger import CallSite, FileDiff, Hunk, LedgerLine
 
 LinePlace = tuple[str, int]  # path, 1-based line
 
@@ -13,15 +14,8 @@ LinePlace = tuple[str, int]  # path, 1-based line
 _MIN_ALPHANUMERIC = 20
 
 
-class Booked(Protocol):
-    """What is booked on a source line: a ledger's line, or a count of host work."""
-
-    @property
-    def path(self) -> str: ...  # noqa: D102
-    @property
-    def line(self) -> int: ...  # noqa: D102
-    @property
-    def function(self) -> str: ...  # noqa: D102
+Booked: TypeAlias = CallSite | HostCount | LedgerLine
+"""What is booked on a source line."""
 
 
 class LineMatch:

@@ -5,15 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nbbench import metrics
-from nbbench.compiled import COMPILED_BYTES, GRAPH_BREAKS
+from nbbench.compiled import COMPILED_SERIES
 from nbbench.ledger import Ledger
 from nbbench.metrics import Role
 
 _ROLES = (Role.WORK, Role.MEMORY, Role.HOST)
-_BY_REQUEST = (GRAPH_BREAKS, COMPILED_BYTES)  # recorded only where somebody asked for them
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class BudgetRow:
     """What one exact metric of a workload was when the budget was set, and may be at `most`, in `unit`."""
 
@@ -55,7 +54,7 @@ def exact_figures(ledgers: Mapping[str, Ledger]) -> dict[tuple[str, str], tuple[
     found: dict[tuple[str, str], tuple[str, float]] = {}
     for workload, ledger in ledgers.items():
         for metric, (unit, figure) in metrics.LEDGER_METRICS.items() if not ledger.error else ():
-            if metric in _BY_REQUEST or not (ledger.pixels or metric in dict(ledger.counts)):
+            if metric in COMPILED_SERIES or not (ledger.pixels or metric in dict(ledger.counts)):
                 continue
             if metrics.unit_role(unit) in _ROLES and (value := figure(ledger)) is not None:
                 found[workload, metric] = unit, value

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from nbbench.host import HostMetric, HostWork
 from nbbench.ledger import BYTES_PER_OPERATION, Ledger
-from nbbench.model import Commit, EvidenceRecord, NotJudged, Phase
+from nbbench.model import Commit, EvidenceRecord, NotJudged, Phase, to_plain
 from nbbench.work.count_diff import HostDiff, OrderChange
 from nbbench.work.dataflow_diff import FirstDifference
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff, log_ratio
@@ -60,8 +60,7 @@ class Price:
     @property
     def record(self) -> EvidenceRecord:
         """The price as evidence."""
-        names = ("effect", "lo", "hi", "points", "error")
-        return EvidenceRecord("price", {name: getattr(self, name) for name in names})
+        return EvidenceRecord("price", to_plain(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +71,6 @@ class CostModel:
     covariance: NDArray[np.float64]
     error: float
     points: int
-
-    def seconds(self, work: Amounts) -> float:
-        """The predicted time of a run."""
-        return float(np.dot(work, USUAL * self.scales))
 
     def price(self, before: Amounts, after: Amounts) -> Price:
         """What going from one to the other costs of a run; both ends are 0 where they are equal."""
@@ -121,12 +116,8 @@ def counted_as(workload: str, host: Sequence[Mapping[str, HostWork]]) -> str:
     suite counts not all of them; '' where there is none."""
     mine = workload.partition("-")[0]
     family = sorted(name for side in host[:1] for name in side if name.partition("-")[0] == mine)
-    counted = (one for one in (workload, *family) if host and all(_has_counts(side, one) for side in host))
-    return next(counted, "")
-
-
-def _has_counts(side: Mapping[str, HostWork], name: str) -> bool:
-    return name in side and not side[name].error
+    known = [{name for name, one in side.items() if not one.error} for side in host]
+    return next((one for one in (workload, *family) if known and all(one in side for side in known)), "")
 
 
 def amounts(ledger: Ledger, host: HostWork | None) -> Amounts:

@@ -88,7 +88,7 @@ def test_everything_that_is_read_can_be_judged_and_written(
         held=tuple((text, text) for text in assertions),
     )
     run = TestRun(started=True, tests=(test, replace(test, nodeid="u")))
-    found = judged(run, figures_of(run.tests))
+    found = judged(run, figures_of(run.tests), {}, "")
     json.loads(document("metrics", capture_metrics(found, RunOutcome.FAILED)))
     assert as_markdown(result_blocks(found)) and sentences(found, RunOutcome.FAILED)
 

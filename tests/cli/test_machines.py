@@ -180,7 +180,7 @@ def run(project: Project, monkeypatch: pytest.MonkeyPatch) -> Run:
         before: dict[str, float | None] | None = None,
         elsewhere: dict[str, float | None] | None = None,
     ) -> tuple[int, str]:
-        def measure(settings: object, commits: Sequence[Commit], **_: object) -> int:
+        def measure(settings: object, commits: Sequence[Commit], *_: object, **__: object) -> int:
             if values:
                 write(own, values, datetime.now(UTC))
             return 0

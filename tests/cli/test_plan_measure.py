@@ -13,6 +13,7 @@ from cli_project import Project
 
 from nbbench.config import load_settings
 from nbbench.errors import HostError
+from nbbench.measure.asv_run import AsvChoice
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit
 from nbbench.plan import measuring
@@ -75,9 +76,8 @@ class Played:
     def build(self, settings: object, commit: str) -> None:
         raise HostError("there is no program 'gcc'", hint="install gcc")
 
-    def measure(
-        self, settings: object, commits: Sequence[Commit], *, bench: Sequence[str], **_: object
-    ) -> int:
+    def measure(self, settings: object, commits: Sequence[Commit], choice: AsvChoice, **_: object) -> int:
+        bench = choice.bench
         self.before(bench)
         (commit,) = commits
         self.asked.append(list(bench))

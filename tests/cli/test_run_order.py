@@ -21,7 +21,7 @@ def asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     register(load_settings(project.root), project.root / "subject")
     found: list[list[int]] = []
 
-    def measure(settings: object, commits: Sequence[Commit], **_: object) -> int:
+    def measure(settings: object, commits: Sequence[Commit], *_: object, **__: object) -> int:
         found.append([commit.position for commit in commits])
         return 0
 

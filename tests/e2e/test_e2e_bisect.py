@@ -155,7 +155,7 @@ class TestRefused:
             ("little", "documents", (), "have the same source tree: nothing to search"),
             ("good", "bad", ("--series", "("), "--series is not a regular expression"),
             ("good", "bad", ("--series", "no such"), "no benchmark matches 'no such'"),
-            ("good", "bad", ("--budget", "soon"), "--budget: a time is written"),
+            ("good", "bad", ("--budget", "soon"), "from --budget is not a time"),
             ("good", "bad", ("--floor", "-1"), "must lie between 0 and 1"),
         ],
     )

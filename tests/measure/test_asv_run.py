@@ -84,7 +84,7 @@ def test_without_a_choice_the_usual_benchmarks_run(
     commands: list[list[str]] = []
     monkeypatch.setattr(asv_run, "_follow", lambda command, *_: commands.append(command) or 0)
     settings = load_settings(tmp_path)
-    asv_run.measure_commits(settings, [], bench=bench, show=print, detail=print)
+    asv_run.measure_commits(settings, [], asv_run.AsvChoice(bench), show=print, detail=print)
     (command,) = commands
     assert [word for at, word in enumerate(command) if "--bench" in (word, command[at - 1])] == asked
 

@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch")
 from torch.autograd import DeviceType  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
+from nbbench.probe.operation import UncountableTensorError  # noqa: E402
 from nbbench.probe.storages import MAPPED_BYTES  # noqa: E402
-from nbbench.probe.traffic import TrafficLedger, UncountableTensorError, tensor_bytes  # noqa: E402
+from nbbench.probe.traffic import TrafficLedger, tensor_bytes  # noqa: E402
 from nbbench.probe.workload import record_ledger  # noqa: E402
 from nbbench.subject.subjects.nanobragg import demo  # noqa: E402
 

@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from nbbench.probe.traffic import COMPILED_NOTE, THREADS_NOTE, TrafficLedger, UncountableTensorError  # noqa: E402
+from nbbench.probe.operation import UncountableTensorError  # noqa: E402
+from nbbench.probe.traffic import COMPILED_NOTE, THREADS_NOTE, TrafficLedger  # noqa: E402
 
 N = 1000
 F32 = 4 * N

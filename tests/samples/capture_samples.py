@@ -77,7 +77,7 @@ def found(
     environment: dict[str, str] | None = None,
     dtype: str = "",
 ) -> Findings:
-    return judged(run, figures_of(run.tests), environment, dtype)
+    return judged(run, figures_of(run.tests), environment or {}, dtype)
 
 
 FAILED = found(run_of(failed_test(), exit_status=1), dtype="float64")

@@ -157,14 +157,14 @@ class TestWriting:
         assert demo.write_demo(tmp_path / "subject") == EXPECTED_TIP
 
     def test_a_failed_replay_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(demo, "_patch", lambda commit: b"no patch\n")
+        monkeypatch.setattr(demo, "_mail", lambda commit: b"no patch\n")
         with pytest.raises(SubjectError, match="git am failed"):
             demo.write_demo(tmp_path / "subject")
         assert list(tmp_path.iterdir()) == []
 
     def test_a_changed_patch_is_noticed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        original = demo._patch
-        monkeypatch.setattr(demo, "_patch", lambda c: original(c).replace(b"small crystal", b"large crystal"))
+        original = demo._mail
+        monkeypatch.setattr(demo, "_mail", lambda c: original(c).replace(b"small crystal", b"large crystal"))
         with pytest.raises(SubjectError, match="the embedded history ends at"):
             demo.write_demo(tmp_path / "subject")
         assert list(tmp_path.iterdir()) == []
@@ -174,9 +174,9 @@ class TestWriting:
     ) -> None:
         history = tmp_path / "history"
         history.mkdir()
-        for path in demo._history().iterdir():
+        for path in demo._HISTORY.iterdir():
             (history / path.name).write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-        monkeypatch.setattr(demo, "_history", lambda: history)
+        monkeypatch.setattr(demo, "_HISTORY", history)
         assert demo.write_demo(tmp_path / "subject") == EXPECTED_TIP
 
     def test_without_git(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nbbench.subject.hunks import only_words_changed, same_code
+from nbbench.subject.hunks import bare_program, only_words_changed
 from tests.torture.tiny import git
 
 BASE = b'''"""A module."""
@@ -53,12 +53,12 @@ OTHER = {
 
 @pytest.mark.parametrize("how", SAME)
 def test_words_leave_the_program_as_it_is(how: str) -> None:
-    assert same_code(BASE, SAME[how])
+    assert bare_program(BASE) == bare_program(SAME[how])
 
 
 @pytest.mark.parametrize("how", OTHER)
 def test_anything_else_is_another_program(how: str) -> None:
-    assert not same_code(BASE, OTHER[how])
+    assert bare_program(BASE) != bare_program(OTHER[how])
 
 
 def trees(folder: Path, *versions: dict[str, bytes]) -> list[str]:

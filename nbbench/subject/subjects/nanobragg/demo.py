@@ -10,7 +10,6 @@ import os
 import tempfile
 import tomllib
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from nbbench.subject.git import git
 BRANCH: Final = "feature/spec-based-2"
 TIP_HASH: Final = "cb4d15a9e14a2c5afd82c1857f488ef66d6ae61c"
 
+_HISTORY = files("nbbench.subject.subjects.nanobragg") / "demo_history"
 _NAME, _EMAIL = "nbbench demo", "demo@nbbench.invalid"
 # Whatever the user's git would add to a commit or do to a file changes the hashes: read no
 # configuration but the new repository's own.
@@ -130,7 +130,9 @@ def _mail(commit: PlantedEvent) -> bytes:
         f"From {commit.hash} Mon Sep 17 00:00:00 2001\nFrom: {_NAME} <{_EMAIL}>\nDate: {commit.date}\n"
         f"Subject: {commit.subject}\nContent-Type: text/plain; charset=utf-8\n\n{commit.body}\n---\n"
     )
-    return head.encode() + _patch(commit) + b"\n"
+    # A checkout of nbbench with CRLF line ends must give the same hashes.
+    patch = _HISTORY.joinpath(commit.patch).read_bytes().replace(b"\r\n", b"\n")
+    return head.encode() + patch + b"\n"
 
 
 def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> str:
@@ -140,19 +142,9 @@ def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> str:
     return git(repository, arguments, stdin=stdin, environment={**_ENVIRONMENT, **where}).decode()
 
 
-def _history() -> Traversable:
-    """The folder of the patches."""
-    return files("nbbench.subject.subjects.nanobragg").joinpath("demo_history")
-
-
-def _patch(commit: PlantedEvent) -> bytes:
-    # A checkout of nbbench with CRLF line ends must give the same hashes.
-    return _history().joinpath(commit.patch).read_bytes().replace(b"\r\n", b"\n")
-
-
 def _planted() -> tuple[PlantedEvent, ...]:
     """The history, oldest first."""
-    index: dict[str, Any] = tomllib.loads(_history().joinpath("index.toml").read_text(encoding="utf-8"))
+    index: dict[str, Any] = tomllib.loads(_HISTORY.joinpath("index.toml").read_text(encoding="utf-8"))
     entries = [{**entry, "position": place} for place, entry in enumerate(index["commit"], start=1)]
     return msgspec.convert(entries, tuple[PlantedEvent, ...])
 
