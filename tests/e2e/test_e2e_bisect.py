@@ -39,7 +39,7 @@ def commits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bench(new_project, commits) -> Project:
     """A project that measures them, and finds `hurried`."""
-    project = new_project("bisect", register=False)
+    project = new_project("bisect", register=False, smaller=(512,))
     project.run("nbbench", "subject", "use", commits["folder"])
     project.environment["PYTHONPATH"] = str(Path(__file__).parent)
     return project

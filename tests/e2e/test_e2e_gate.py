@@ -300,7 +300,7 @@ def branch(new_project, tmp_path_factory):
     module = history.folder / "src/nanobrag_torch/_planted.py"
     module.write_text(module.read_text() + HEAVY)
     made["heavy"] = history.commit("heavy")
-    project = new_project("planted", register=False)
+    project = new_project("planted", register=False, smaller=(512, 2048))
     project.run("nbbench", "subject", "use", str(history.folder))
     project.environment["PYTHONPATH"] = str(Path(__file__).parent)
     return project, made

@@ -97,7 +97,7 @@ def branch(new_project, tmp_path_factory):
     module = history.folder / CONSTRUCTOR
     module.write_text(module.read_text() + BUILDING)
     made["constructor"] = history.commit("constructor")
-    project = new_project("host", register=False)
+    project = new_project("host", register=False, smaller=(512,))
     project.run("nbbench", "subject", "use", str(history.folder))
     return project, made
 

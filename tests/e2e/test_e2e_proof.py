@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def branch(new_project, tmp_path_factory):
     made = plant_proof(tmp_path_factory.mktemp("history") / "subject")
-    project = new_project("proof", register=False)
+    project = new_project("proof", register=False, smaller=(512,))
     project.run("nbbench", "subject", "use", str(made.history.folder))
     return project, made
 
@@ -82,7 +82,7 @@ def test_an_interrupt_prints_what_is_known_and_leaves_nothing(new_project, tmp_p
     geometry.write_text(f"{text}\n\nGO = True\n")
     simulator.write_text(simulator.read_text() + WAITING)
     head = history.commit("free")
-    project = new_project("interrupted", register=False)
+    project = new_project("interrupted", register=False, smaller=(512,))
     project.run("nbbench", "subject", "use", str(history.folder))
     process = project.start("nbbench", "explain", base, head, "--bench", "multi_source-1", "--hunks")
     wait_until(lambda: "hunks of " in process.stdout.readline())
