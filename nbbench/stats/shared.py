@@ -245,7 +245,7 @@ class SharedSlowness:
 def slow_alone(log_values: FloatArray, shares: FloatArray) -> BoolArray:
     """Which of the ``log_values`` (n,) are slow where fewer than half of the series are, by their ``shares``
     (n,), also at the values before and after: beside a slow commit others have begun or ended."""
-    near = np.pad(shares, 1, mode="edge")
+    near = np.concatenate((shares[:1], shares, shares[-1:]))
     return _slow(log_values) & (np.maximum(np.maximum(near[:-2], shares), near[2:]) < 0.5)
 
 

@@ -187,6 +187,8 @@ def test_a_value_is_slow_alone_away_from_what_half_of_the_series_do():
     assert not slow_alone(values[1], known).any()
     assert not slow_alone(np.zeros(N), known).any()
     assert not slow_alone(values[0, :20], known[:20]).any()  # too few to tell
+    none = np.zeros(0)
+    assert slow_alone(none, none).size == slow_in_a_row(none, none, none).size == 0
 
 
 def test_what_lies_on_a_series_for_a_while_is_slow_in_a_row_of_measuring():
