@@ -161,19 +161,17 @@ class HostPhase(NamedTuple):
     phase: Phase
     counts: tuple[HostCount, ...]
 
-    def total(self, metric: HostMetric) -> int:
-        """What a metric counts in all, without the subject's own modules: their lines are its steps."""
-        return self.totals()[metric]
+    def total(self, metric: HostMetric, without: Collection[HostSite] = ()) -> int:
+        """What a metric counts in all, without the subject's own modules: their lines are its steps.
 
-    def totals(self, without: Collection[HostSite] = ()) -> dict[HostMetric, int]:
-        """The totals of all metrics. Sites `without` which to count are those that do not repeat."""
-        own = {one.path.partition("/")[0].removesuffix(".py") for one in self.counts}
-        sums = dict.fromkeys(HostKind, 0)
-        for one in self.counts:
-            if not (without and one.site in without):
-                if one.kind is not HostKind.MODULE or one.name.partition(".")[0] not in own:
-                    sums[one.kind] += one.amount
-        return {metric: sum(sums[kind] for kind in kinds) for metric, kinds in HOST_KINDS.items()}
+        Sites `without` which to count are those that do not repeat.
+        """
+        kinds = HOST_KINDS[metric]
+        counts = [one for one in self.counts if one.kind in kinds and one.site not in without]
+        if metric is HostMetric.MODULES:
+            own = {one.path.partition("/")[0].removesuffix(".py") for one in self.counts}
+            counts = [one for one in counts if one.name.partition(".")[0] not in own]
+        return sum(one.amount for one in counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +222,7 @@ class HostWork:
     def figures(self) -> tuple[tuple[str, float], ...]:
         """Every metric of every phase by the name of its series; of a first run what a warm one does not."""
         left_out = frozenset(self.varies)
-        totals = {(m, p.phase): total for p in self.phases for m, total in p.totals(left_out).items()}
+        totals = {(metric, p.phase): p.total(metric, left_out) for p in self.phases for metric in HostMetric}
         for metric in HostMetric:
             if (metric, Phase.FIRST) in totals:
                 more = totals[metric, Phase.FIRST] - totals.get((metric, Phase.WARM), 0)
