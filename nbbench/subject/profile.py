@@ -56,14 +56,10 @@ class Dependency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The subject's own facts; see the comments of a profile.toml below subjects/.
+    """The subject's own facts; docs/subject.md has the fields.
 
-    `repository` is the clone that is measured where none is registered, seen from the project.
-    `run_bench` is what `nbbench run` measures without --bench, by asv's names (empty: everything).
-    `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
-    workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
-    `[tool.nbbench]`. `default_dtype` is a file of the checkout, and the pattern in it that tells what is
-    computed in when nobody names a dtype.
+    Those that choose benchmarks and workloads are regular expressions; `demo` is the module of an embedded
+    history.
     """
 
     project: str = ""
