@@ -20,7 +20,7 @@ from nbbench.model import Commit, ProcessRecord, Status
 from nbbench.plan.plan import CriterionState, MeasuringStep, PlanMeasured, PlanVerdict, judge_plan
 from nbbench.plan.plan_status import plan_inputs
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
-from nbbench.plan.values import few_cores, series_name
+from nbbench.plan.values import few_cores, results_of, series_name
 from nbbench.probe.device import on_cuda
 from nbbench.record.branch import save_commits
 from nbbench.record.projects import machine_name
@@ -147,14 +147,12 @@ def _have_reference(settings: Settings, commit: Commit) -> None:
 
 def _there(settings: Settings, criterion: Criterion, given: PlanInput, commit: Commit) -> dict[str, Status]:
     """What became of a criterion's series at a commit, here; those without a result are left out."""
-    found = {}
-    for text in criterion.series:
-        name, values = series_name(text)
-        for result in given.results.get(name, ()):
-            same = result.commit == commit.hash and values == tuple(v for _, v in result.key.params)
-            if same and measured_here(settings, result):
-                found[text] = result.status
-    return found
+    return {
+        text: result.status
+        for text in criterion.series
+        for result in results_of(given.results, text)
+        if result.commit == commit.hash and measured_here(settings, result)
+    }
 
 
 def _steps(
