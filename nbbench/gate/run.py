@@ -95,7 +95,7 @@ def gate_ends(
     subject = open_subject(settings)
     if worktree:
         return measurable(subject, base or "HEAD"), work_tree_commit(subject)
-    tip = measurable(subject, head or f"refs/heads/{subject.branch}")
+    tip = measurable(subject, head)
     if base is not None:
         return measurable(subject, base), tip
     commits = list_commits(subject)

@@ -77,7 +77,7 @@ def plan_commit(subject: Subject, name: str) -> Commit:
 
     Raises UsageError for an unknown name, or a commit without the measured path.
     """
-    found = measurable(subject, name or f"refs/heads/{subject.branch}")
+    found = measurable(subject, name)
     same = [commit for commit in list_commits(subject) if commit.tree == found.tree]
     return next((commit for commit in same if commit.hash == found.hash), (same or [found])[-1])
 
