@@ -45,6 +45,7 @@ def view(app: App, source: str, repo: str | None, out: str | None, opened: bool)
     html = _folder(settings, out)
     app.say(f"results of {settings.results_dir.resolve()}")
     with open_store(settings) as store:
+        store.keeps_rows = False  # they take as long as all the rest, and SQL asks one's own database
         report = import_all(settings, store)
         text = import_text(report)
         check_import(app, report, text, settings.results_dir.resolve())

@@ -91,7 +91,7 @@ def _setups(store: Store, records: Sequence[ProcessRecord]) -> Setups:
     for place, setup in telemetry_setup(records).items():
         files.setdefault(place, {}).update(setup)
 
-    return Setups(files, cache(store.sampling))
+    return Setups(files, cache(store.samplings()))
 
 
 def _repeats(store: Store, records: Sequence[ProcessRecord]) -> Repeats:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from itertools import product
 from operator import ne
 from pathlib import Path
@@ -67,8 +66,7 @@ class ResultRow(NamedTuple):
     @property
     def keys(self) -> tuple[SeriesKey, ...]:
         """The row's series; two of them are equal where two values of a parameter read the same."""
-        of = self.benchmark
-        return _series_keys(of.name, of.version, of.param_names, of.params, self.machine, self.environment)
+        return series_keys(self.benchmark, self.machine, self.environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,17 +325,9 @@ def _kind(name: str) -> str:
     return _KIND_NAMES.get(match[1], match[1]) if match else ""
 
 
-@lru_cache(maxsize=4096)
-def _series_keys(
-    name: str,
-    version: str,
-    names: tuple[str, ...],
-    params: tuple[tuple[str, ...], ...],
-    machine: str,
-    environment: str,
-) -> tuple[SeriesKey, ...]:
+def series_keys(of: Benchmark, machine: str, environment: str) -> tuple[SeriesKey, ...]:
     """The keys of a row in asv's order: the last parameter varies fastest."""
     return tuple(
-        SeriesKey(name, version, tuple(zip(names, values, strict=True)), machine, environment)
-        for values in product(*params)
+        SeriesKey(of.name, of.version, tuple(zip(of.param_names, values, strict=True)), machine, environment)
+        for values in product(*of.params)
     )

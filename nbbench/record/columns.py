@@ -1,20 +1,24 @@
 """The one way from stored results to values: arrays of many series, without an object for each result."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from msgspec import msgpack
 from numpy.typing import NDArray
 
-from nbbench.model import Status
+from nbbench.model import SeriesKey
 from nbbench.record.engine import Database
-from nbbench.record.shapes import PACKED_BYTES
+from nbbench.record.read import OF_FILES, series_digest
+from nbbench.record.result_arrays import PACKED_BYTES, series_in
+from nbbench.record.shapes import storable
 
-STATES = (Status.OK, Status.FAILED, Status.SKIPPED)
-"""What the numbers of a column's ``states`` stand for."""
-
-# The places of both in STATES.
-_FAILED, SKIPPED = 1, 2
+# The place in STATES.
+SKIPPED = 2
 _ROW = np.dtype([("series", "i8"), ("commit", "i8"), ("source", "i8"), ("value", "f8"), ("state", "i1")])
 
 
@@ -43,7 +47,7 @@ def read_columns(
     found = _by_file(database, series, ranks)
     if not (last := _last(found)).all():
         # Files hardly ever overlap, so it is only then that the order of time is asked for.
-        found = _in_time(database, series, ranks)
+        found = _by_file(database, series, ranks, timed=True)
         last = _last(found)
     found = found[last]
     starts = np.flatnonzero(np.diff(found["series"], prepend=-1))
@@ -52,50 +56,100 @@ def read_columns(
         yield int(one["series"][0]), Column(one["commit"], values, one["state"], one["source"])
 
 
-def _by_file(database: Database, series: Collection[int], ranks: NDArray[np.int64]) -> NDArray[np.void]:
-    """Results by series and rank (in the field ``commit``)."""
+def _by_file(
+    database: Database, series: Collection[int], ranks: NDArray[np.int64], *, timed: bool = False
+) -> NDArray[np.void]:
+    """Results by series and rank (in the field ``commit``); those of one place in the order of time, where it
+    is asked for."""
     least, greatest = min(series), max(series)
     wanted = np.zeros(greatest + 1 - least, dtype=np.bool_)
     wanted[np.fromiter(series, dtype=np.int64) - least] = True
-    query = "SELECT file_id, commit_id, packed FROM columns WHERE file_id IN "
-    query += "(SELECT id FROM files WHERE project_id = ?)"
-    parts = []
+    query = f"SELECT file_id, commit_id, layout, packed{', runs' if timed else ''} FROM columns "
+    query += f"WHERE {OF_FILES} ORDER BY file_id"
+    layouts: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    parts: list[tuple[NDArray[np.generic], ...]] = []
+    places: list[tuple[int, int, int]] = []  # how many results, their rank and file
     with database.reading() as connection:
-        for source, commit, packed in connection.cursor(query, [database.project_id]):
+        for source, commit, layout, packed, *runs in connection.cursor(query, [database.project_id]):
             rank = int(ranks[commit]) if commit < ranks.size else -1
             size = len(packed) // PACKED_BYTES
-            ids = np.frombuffer(packed, "<i8", size)
-            start, stop = ids.searchsorted((least, greatest + 1)).tolist()
-            if rank < 0 or start == stop:
+            if layout not in layouts:
+                ids = np.frombuffer(packed, "<i8", size)
+                at = np.flatnonzero((ids >= least) & (ids <= greatest))
+                at = at[wanted[ids[at] - least]]
+                layouts[layout] = at, ids[at]
+            at, ids = layouts[layout]
+            if rank < 0 or not at.size:
                 continue
-            part = np.empty(stop - start, dtype=_ROW)
-            part["series"], part["commit"], part["source"] = ids[start:stop], rank, source
-            part["value"] = np.frombuffer(packed, "<f8", stop - start, 8 * (size + start))
-            part["state"] = np.frombuffer(packed, "i1", stop - start, 16 * size + start)
-            parts.append(part[wanted[part["series"] - least]])
-    return _in_order(np.concatenate(parts) if parts else np.empty(0, dtype=_ROW), ranks.size)
+            values = np.frombuffer(packed, "<f8", size, 8 * size)[at]
+            states = np.frombuffer(packed, "i1", size, 16 * size)[at]
+            parts.append((ids, values, states, *(_began(one)[at] for one in runs)))
+            places.append((at.size, rank, source))
+    found = np.empty(sum(size for size, _, _ in places), dtype=_ROW)
+    if not places:
+        return found
+    sizes, *rest = np.array(places).T
+    found["commit"], found["source"] = (np.repeat(one, sizes) for one in rest)
+    found["series"], found["value"], found["state"], *began = map(np.concatenate, zip(*parts, strict=True))
+    # stable, and files come in the order of their numbers
+    return np.take(found, np.lexsort((*began, found["series"] * ranks.size + found["commit"])))
 
 
-def _in_time(database: Database, series: Collection[int], ranks: NDArray[np.int64]) -> NDArray[np.void]:
-    """The same, those of one place in the order of time."""
-    failed = "status = 'failed' OR value IS NULL"
-    state = f"CASE WHEN status = 'skipped' THEN {SKIPPED} WHEN {failed} THEN {_FAILED} ELSE 0 END"
-    query = (
-        f"SELECT series_id, commit_id, file_id, coalesce(value, 0.0), {state} FROM results "
-        f"WHERE series_id IN ({', '.join(map(str, series))}) ORDER BY started_at ASC NULLS FIRST, file_id"
-    )
-    with database.reading() as connection:
-        found: NDArray[np.void] = np.fromiter(connection.cursor(query), dtype=_ROW)
-    known = found["commit"] < ranks.size
-    found["commit"] = np.where(known, ranks[np.where(known, found["commit"], 0)], -1)
-    return _in_order(found[found["commit"] >= 0], ranks.size)
-
-
-def _in_order(found: NDArray[np.void], commits: int) -> NDArray[np.void]:
-    return np.take(found, np.argsort(found["series"] * commits + found["commit"], kind="stable"))
+def _began(runs: bytes) -> NDArray[np.datetime64]:
+    """When each result (n,) of a file was measured; before all others where nobody knows."""
+    began, _, sizes = zip(*msgpack.decode(runs), strict=True)
+    times = [datetime.min if one is None else one.replace(tzinfo=None) for one in began]
+    return np.repeat(np.array(times, dtype="M8[us]"), sizes)
 
 
 def _last(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Which rows (n,) are the last of their series and commit."""
     same = (rows["series"][1:] == rows["series"][:-1]) & (rows["commit"][1:] == rows["commit"][:-1])
     return np.append(~same, True)[: rows.size]
+
+
+class Samplings:
+    """How asv sampled a series at each commit: calls a sample (`number`), samples a result (`repeat`). The
+    first question reads those of all series."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._layouts: dict[str, NDArray[np.int64]] = {}
+
+    def __call__(self, key: SeriesKey) -> dict[str, dict[str, str]]:
+        """By commit what asv said of a series; of two results the one in the file that was measured last."""
+        query = (
+            "SELECT s.id FROM series s JOIN benchmarks b ON b.id = s.benchmark_id "
+            "WHERE s.digest = ? AND b.project_id = ? AND b.name = ? AND b.version = ?"
+        )
+        asked = series_digest(key), self._database.project_id, storable(key.benchmark), storable(key.version)
+        with self._database.reading() as connection:
+            number = connection.one(query, asked)
+        files = self._files[storable(key.machine), storable(key.environment)]
+        layouts = {layout for _, layout, *_ in files}
+        places = {one: np.flatnonzero(self._layouts[one] == number)[-1:].tolist() for one in layouts}
+        found = {}
+        for commit, layout, *figures in files:
+            for place in places[layout]:
+                said = zip(("number", "repeat"), figures, strict=True)
+                found[commit] = {name: str(one[place]) for name, one in said if one.size and one[place]}
+        return found
+
+    @cached_property
+    def _files(self) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
+        query = (
+            "SELECT machine, environment, hash, layout, packed, details, sampled "
+            "FROM columns r JOIN commits c ON c.id = r.commit_id "
+            f"WHERE r.{OF_FILES} ORDER BY r.started_at NULLS FIRST, r.file_id"
+        )
+        found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+        with self._database.reading() as connection:
+            rows = connection.cursor(query, [self._database.project_id])
+            for machine, environment, commit, layout, packed, details, sampled in rows:
+                if layout not in self._layouts:
+                    self._layouts[layout] = np.array(series_in(packed), dtype=np.int64)
+                numbers = np.array([one or 0 for one in msgpack.decode(details)[0]], dtype=np.int64)
+                samples = msgpack.decode(sampled) if sampled else ()
+                repeats = np.array([len(one or b"") // 8 for one in samples], dtype=np.int32)
+                found[machine, environment].append((commit, layout, numbers, repeats))
+        return found

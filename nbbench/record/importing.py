@@ -1,25 +1,26 @@
 """Writing what was read from a results tree: each file replaces what it gave before."""
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import hashlib
+import struct
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from nbbench.model import Benchmark, Commit, Decision, Machine, ProcessRecord, SeriesKey
 from nbbench.record import schema
-from nbbench.record.asv_results import ParsedFile, ResultRow
-from nbbench.record.drivers import CACHE_KIB
+from nbbench.record.asv_results import ParsedFile, series_keys
 from nbbench.record.engine import Connection, Database, lasting
 from nbbench.record.read import series_digest
+from nbbench.record.result_arrays import PackedFile
 from nbbench.record.schema import SourceFile
-from nbbench.record.shapes import dumps, packed_columns, storable
+from nbbench.record.shapes import dumps, storable, time_text
 from nbbench.record.side_files import LedgerFile
 from nbbench.words import escaped
 
 Payload: TypeAlias = (
-    ParsedFile | Mapping[str, Benchmark] | Machine | Sequence[ProcessRecord] | LedgerFile | Decision | None
+    PackedFile | Mapping[str, Benchmark] | Machine | Sequence[ProcessRecord] | LedgerFile | Decision | None
 )
 """What a file gave; None for a file that cannot be used, and for one whose content is known."""
 
@@ -59,13 +60,17 @@ class ImportReport:
 _ONE_FILE = "WHERE project_id = ? AND place = ? AND path = ?"
 
 
-# Rows of which the numbers of their series are kept; trees have some thousands of benchmarks.
-_MOST_MET = 50_000
+# Rows of which the numbers of their series are kept (trees have some thousands of benchmarks), and files.
+_MOST_MET, _MOST_LAYOUTS = 50_000, 500
 
 
 class Importing(Database):
-    """The part of the store that imports: every file of every tree, and what it gave."""
+    """The part of the store that imports: every file of every tree, and what it gave.
 
+    With ``keeps_rows`` results are rows, too: they are for SQL, and nothing else reads them.
+    """
+
+    keeps_rows = True
     _known: "_Known | None" = None
 
     @lasting
@@ -83,7 +88,7 @@ class Importing(Database):
         with self.writing() as connection:
             found = (self._one_file(connection, place, file.path) for file, _ in items)
             known = {file.path: file for file in found if file}
-            rows = _Rows(connection, self.project_id, was_known)
+            rows = _Rows(connection, self, was_known)
             for file, payload in items:
                 before = known.get(storable(file.path))
                 if before and (before.sha256, before.error) == (file.sha256, file.error):
@@ -96,7 +101,7 @@ class Importing(Database):
                     with connection.part():
                         touched |= rows.put(place, file, payload, report)
                 except self.refusals as error:
-                    rows = _Rows(connection, self.project_id)  # those that it made are undone
+                    rows = _Rows(connection, self)  # those that it made are undone
                     file = dataclasses.replace(file, error=f"the database refuses it ({error})")
                     report.files_bad.append((escaped(file.path), file.error))
                     rows.put(place, file, None, report)
@@ -110,41 +115,9 @@ class Importing(Database):
             given.add(report)
         return touched
 
-    @contextmanager
-    def bulk(self) -> Iterator[None]:
-        """A first import into a file of our own: indexes of results are made when all rows are there.
-
-        Adding each row to them takes as long as all the rest. They speed up and decide nothing; a killed
-        import leaves them to the next one.
-        """
-        table, names = schema.TABLES["results"], "SELECT name FROM sqlite_master WHERE type = 'index'"
-        if not self._place.is_sqlite:
-            yield
-            self._known = None
-            return
-        with self.reading() as connection:
-            connection.cursor(f"PRAGMA cache_size=-{CACHE_KIB}")
-            wanted = {f"ix_results_{name}" for name in table.indexes}
-            there = wanted & {name for (name,) in connection.cursor(names)}
-            if not connection.one("SELECT 1 FROM results LIMIT 1"):
-                drops, there = [f"DROP INDEX IF EXISTS {name}" for name in sorted(there)], set()
-            else:
-                drops = []
-        self._run(drops)
-        try:
-            yield
-        finally:
-            if there != wanted:
-                self._run(schema.create_statements(table, True)[1:])
-            if self._known and self.url:
-                self.close()  # with what it keeps of the file
-            self._known = None
-
-    def _run(self, statements: Sequence[str]) -> None:
-        if statements:
-            with self.writing() as connection:
-                for statement in statements:
-                    connection.cursor(statement)
+    def forget_known(self) -> None:
+        """Let go of the numbers of series that an import remembers."""
+        self._known = None
 
     def files(self, place: str = "") -> dict[str, SourceFile]:
         """Every file of a tree that was imported or found bad, by path."""
@@ -197,14 +170,27 @@ class _Known:
     benchmarks: dict[tuple[str, str], int]
     series: dict[str, int]
     met: dict[tuple[int, str, str], tuple[Benchmark, list[int]]] = field(default_factory=dict)
+    layouts: dict[tuple[tuple[Any, ...], ...], "_Layout"] = field(default_factory=dict)
+
+
+class _Layout(NamedTuple):
+    """The ``series`` of files with these ``rows`` in their order, also as bytes; what stands for them, and
+    the place of the least one."""
+
+    rows: tuple[tuple[Benchmark, str, str], ...]
+    series: list[int]
+    ids: bytes
+    digest: str
+    first: int
 
 
 class _Rows:
     """The rows of a project that results refer to, by number; good for one transaction of the only writer."""
 
-    def __init__(self, connection: Connection, project: int, known: "_Known | None" = None) -> None:
+    def __init__(self, connection: Connection, store: Importing, known: "_Known | None" = None) -> None:
         self._connection = connection
-        self._project = project
+        self._project = project = store.project_id
+        self._keeps_rows = store.keeps_rows
         newest = {
             table: connection.one(f"SELECT max(id) FROM {table}") or 0 for table in ("benchmarks", "series")
         }
@@ -230,12 +216,12 @@ class _Rows:
         """Write a file and what it gave, in place of what it was; gives the series that got results."""
         where = [self._project, place, storable(file.path)]
         self._connection.cursor(f"DELETE FROM files {_ONE_FILE}", where)
-        if isinstance(payload, ParsedFile):
-            file = dataclasses.replace(file, params=payload.params)
+        if isinstance(payload, PackedFile):
+            file = dataclasses.replace(file, params=payload.of.params)
         elif isinstance(payload, Machine):
             file = dataclasses.replace(file, params=(("machine", payload.name), *payload.facts))
         number = self._new("files", schema.FILE.row(file, project_id=self._project, place=place))
-        if isinstance(payload, ParsedFile):
+        if isinstance(payload, PackedFile):
             return self._put_results(payload, number, report)
         if isinstance(payload, Mapping):
             self._declare(payload)
@@ -255,26 +241,48 @@ class _Rows:
             report.telemetry += self._connection.insert("process_records", new)
         return set()
 
-    def _put_results(self, parsed: ParsedFile, number: int, report: ImportReport) -> set[int]:
-        series, samples = list[int](), 0
-        for row in parsed.rows:
-            series += self._series_of(row)
-            samples += sum(map(len, row.samples))
-        # Two values of a parameter may have the same repr; as in asv, the last one counts.
-        ordered, last = sorted(set(series)), {number: place for place, number in enumerate(series)}
-        places = None if ordered == series else list(map(last.__getitem__, ordered))
-        whole = _joined(parsed.rows, places)
-        file, commit = repeat(number), self._commit(parsed)
-        columns = schema.RESULT.columns_of(whole, len(ordered))
-        names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
-        self._connection.insert_cells("results", names, zip(file, ordered, repeat(commit), *columns))
-        if ordered:
-            packed = packed_columns(ordered, whole.status, whole.value)
-            names = ("file_id", "commit_id", "samples", "packed")
-            self._connection.insert_cells("columns", names, [(number, commit, samples, packed)])
-        report.samples += samples
-        report.results += len(ordered)
-        return set(ordered)
+    def _put_results(self, parsed: PackedFile, number: int, report: ImportReport) -> set[int]:
+        layout, results, commit = self._layout(parsed), parsed.results, self._commit(parsed.of)
+        series = layout.series
+        if not series:
+            return set()
+        began = results.began(layout.first)
+        row = {
+            "file_id": number,
+            "commit_id": commit,
+            "machine": storable(parsed.of.machine),
+            "environment": storable(parsed.of.environment),
+            "layout": layout.digest,
+            "started_at": began and time_text(began),
+            "samples": results.samples,
+            "packed": layout.ids + results.figures,
+            "details": results.details,
+            "runs": results.runs,
+            "sampled": results.sampled,
+        }
+        self._connection.insert("columns", [row])
+        if self._keeps_rows:
+            status, value, _, *more = results.lists(range(len(series)))
+            columns = schema.RESULT.encoded([status, value, *more])
+            names = ("file_id", "series_id", "commit_id", *(column.name for column in schema.RESULT.columns))
+            cells = zip(repeat(number), series, repeat(commit), *columns)
+            # Two values of a parameter may have the same repr; as in asv, the last one counts.
+            self._connection.insert_cells("results", names, dict(zip(series, cells, strict=True)).values())
+        report.samples += results.samples
+        report.results += len(found := set(series))
+        return found
+
+    def _layout(self, parsed: PackedFile) -> _Layout:
+        """The series of a file; those of a machine mostly have the same ones."""
+        known = self._known.layouts
+        key = tuple((id(benchmark), *where) for benchmark, *where in parsed.rows)
+        if key not in known:
+            if len(known) >= _MOST_LAYOUTS:
+                known.clear()
+            series = [number for row in parsed.rows for number in self._series_of(*row)]
+            ids, first = struct.pack(f"<{len(series)}q", *series), series.index(min(series)) if series else 0
+            known[key] = _Layout(parsed.rows, series, ids, hashlib.sha256(ids).hexdigest(), first)
+        return known[key]
 
     def _declare(self, declared: Mapping[str, Benchmark]) -> None:
         """Take over a benchmarks.json: units, kinds and parameter names by the benchmark's name."""
@@ -303,15 +311,15 @@ class _Rows:
             self._known.benchmarks[key] = self._new("benchmarks", row)
         return self._known.benchmarks[key]
 
-    def _series_of(self, row: ResultRow) -> list[int]:
+    def _series_of(self, of: Benchmark, machine: str, environment: str) -> list[int]:
         """The numbers of a row's series; the files of a machine mostly have the same rows."""
-        of = row.benchmark
-        met = id(of), row.machine, row.environment
+        met = id(of), machine, environment
         if met not in self._known.met:
             if len(self._known.met) >= _MOST_MET:
                 self._known.met.clear()
             self._benchmark(of)
-            self._known.met[met] = of, list(map(self._one_series, row.keys))
+            keys = series_keys(of, machine, environment)
+            self._known.met[met] = of, list(map(self._one_series, keys))
         return self._known.met[met][1]
 
     def _one_series(self, key: SeriesKey) -> int:
@@ -321,8 +329,8 @@ class _Rows:
             row = {
                 "digest": digest,
                 "benchmark_id": self._benchmark(Benchmark(key.benchmark, key.version, "", "", names)),
-                "machine": key.machine,
-                "environment": key.environment,
+                "machine": storable(key.machine),
+                "environment": storable(key.environment),
                 "params": dumps([value for _, value in key.params]),
             }
             self._known.series[digest] = self._new("series", row)
@@ -335,13 +343,3 @@ class _Rows:
         if table in self._known.newest:
             self._known.newest[table] = number
         return number
-
-
-def _joined(rows: Sequence[tuple[Any, ...]], places: Sequence[int] | None = None) -> ResultRow:
-    """The rows of a file as one, of no benchmark, each field of which is a list; with ``places`` only these
-    results, in their order."""
-    fields = [[value for row in rows for value in row[number]] for number in range(3, 9)]
-    fields += [[row[number] for row in rows for _ in row[3]] for number in (9, 10)]
-    if places is not None:
-        fields = [list(map(one.__getitem__, places)) for one in fields]
-    return ResultRow._make([None, "", "", *fields])

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from msgspec import msgpack
+
 from nbbench.errors import UsageError
 from nbbench.model import Commit, Machine, Point, ProcessRecord, Result, Series, SeriesKey
 from nbbench.record import schema
-from nbbench.record.engine import Database
+from nbbench.record.engine import Connection, Database
+from nbbench.record.result_arrays import PACKED_BYTES, STATES, PackedResults, series_in
 from nbbench.record.schema import StoredLedger
-from nbbench.record.shapes import PACKED_BYTES, digest_of, storable, unpack
+from nbbench.record.shapes import digest_of, storable, unpack
 
 if TYPE_CHECKING:  # numpy, which a command with nothing new does without
     import numpy as np
@@ -26,9 +30,11 @@ if TYPE_CHECKING:  # numpy, which a command with nothing new does without
 
 _KEYED = "series s JOIN benchmarks b ON b.id = s.benchmark_id"
 _KEY = "b.name, b.version, b.param_names, s.params AS parameter_values, s.machine, s.environment"
-MEASURED = "EXISTS (SELECT 1 FROM results WHERE series_id = s.id)"
-"""That a series `s` has results: one probe of the index for each, not a pass over the results."""
 OF_FILES = "file_id IN (SELECT id FROM files WHERE project_id = ?)"
+RESULTS = f"coalesce(sum(length(packed)), 0) / {PACKED_BYTES}"
+"""How many results `columns` has."""
+
+_FILES = "columns r JOIN files f ON f.id = r.file_id JOIN commits c ON c.id = r.commit_id"
 
 # Series whose points are fetched together: few queries, and memory for one chunk only.
 _CHUNK = 400
@@ -55,8 +61,6 @@ class StoreReading(Database):
         measured last counts; commits that are not of the branch are left out. Without `samples`
         the points are lighter. Raises UsageError for a malformed expression.
         """
-        from nbbench.record.columns import STATES
-
         commits = self.commits()
         for key, unit, kind, ranks, values, states, kept in self.iter_columns(benchmark, machine, samples):
             shown = [None if value != value else value for value in values.tolist()]
@@ -73,7 +77,7 @@ class StoreReading(Database):
         self, benchmark: str | None = None, machine: str | None = None, samples: bool = True
     ) -> Iterator[StoredSeries]:
         """The same as arrays: key, unit, kind, the commits' places in `commits` (n,), values (n,), NaN where
-        there is none, states (n,) as `columns.STATES` counts them, and the samples by point where there are
+        there is none, states (n,) as STATES counts them, and the samples by point where there are
         any."""
         from nbbench.record.columns import read_columns
 
@@ -98,25 +102,23 @@ class StoreReading(Database):
 
     def series_keys(self, *, machine: str | None = None) -> list[tuple[int, SeriesKey, str, str]]:
         """Id, key, unit and kind of every series that has results, by name."""
-        query = f"SELECT s.id, {_KEY}, b.unit, b.kind FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}"
+        query = f"SELECT s.id, {_KEY}, b.unit, b.kind FROM {_KEYED} WHERE b.project_id = ?"
         values: list[Any] = [self.project_id]
         if machine is not None:
             query += " AND s.machine = ?"
             values.append(machine)
         with self.reading() as connection:
-            rows = connection.rows(query, values)
+            there = measured(connection, self.project_id)
+            rows = (row for row in connection.rows(query, values) if row["id"] in there)
             found = [(row["id"], key_from(row), row["unit"], row["kind"]) for row in rows]
         return sorted(found, key=lambda item: _order(item[1]))
 
     def size(self) -> tuple[int, int]:
         """How many series have results, and how many results they have."""
-        asked = (
-            f"SELECT count(*) FROM {_KEYED} WHERE b.project_id = ? AND {MEASURED}",
-            f"SELECT coalesce(sum(length(packed)), 0) / {PACKED_BYTES} FROM columns WHERE {OF_FILES}",
-        )
+        query = f"SELECT {RESULTS} FROM columns WHERE {OF_FILES}"
         with self.reading() as connection:
-            first, second = (int(connection.one(one, [self.project_id])) for one in asked)
-        return first, second
+            results = int(connection.one(query, [self.project_id]))
+            return len(measured(connection, self.project_id)), results
 
     def commits(self) -> list[Commit]:
         """The commits of the branch in its order.
@@ -160,7 +162,7 @@ class StoreReading(Database):
         """The commits that have results, in no order."""
         query = (
             "SELECT * FROM commits WHERE project_id = ? "
-            "AND EXISTS (SELECT 1 FROM results WHERE commit_id = commits.id)"
+            "AND EXISTS (SELECT 1 FROM columns WHERE commit_id = commits.id)"
         )
         with self.reading() as connection:
             return [schema.COMMIT.noun(row) for row in connection.rows(query, [self.project_id])]
@@ -179,19 +181,13 @@ class StoreReading(Database):
 
     def measured_environments(self) -> list[tuple[str, str]]:
         """Every machine that has results with each of its environments."""
-        chosen = f"{_KEYED} WHERE b.project_id = ? AND {MEASURED}"
-        query = f"SELECT DISTINCT s.machine, s.environment FROM {chosen}"
+        query = f"SELECT DISTINCT machine, environment FROM columns WHERE {OF_FILES}"
         with self.reading() as connection:
             return [(machine, name) for machine, name in connection.cursor(query, [self.project_id])]
 
     def file_setups(self) -> dict[tuple[str, str, str], dict[str, str]]:
         """With what each result file was measured (asv's `params`), by commit, machine and environment."""
-        query = """
-            SELECT c.hash, s.machine, s.environment, f.params FROM files f
-            JOIN results r ON r.file_id = f.id
-                AND r.series_id = (SELECT min(series_id) FROM results WHERE file_id = f.id)
-            JOIN series s ON s.id = r.series_id JOIN commits c ON c.id = r.commit_id
-            WHERE f.project_id = ?"""
+        query = f"SELECT c.hash, r.machine, r.environment, f.params FROM {_FILES} WHERE f.project_id = ?"
         with self.reading() as connection:
             rows = connection.cursor(query, [self.project_id])
             return {(commit, machine, of): dict(_pairs(params)) for commit, machine, of, params in rows}
@@ -199,12 +195,8 @@ class StoreReading(Database):
     def file_times(self) -> dict[tuple[str, str, str], float]:
         """When the first series of each result file was measured (seconds of the epoch), by commit, machine
         and environment; files without such times are left out."""
-        query = """
-            SELECT c.hash, s.machine, s.environment, r.started_at FROM files f
-            JOIN results r ON r.file_id = f.id
-                AND r.series_id = (SELECT min(series_id) FROM results WHERE file_id = f.id)
-            JOIN series s ON s.id = r.series_id JOIN commits c ON c.id = r.commit_id
-            WHERE f.project_id = ? AND r.started_at IS NOT NULL"""
+        query = f"SELECT c.hash, r.machine, r.environment, r.started_at FROM {_FILES} "
+        query += "WHERE f.project_id = ? AND r.started_at IS NOT NULL"
         with self.reading() as connection:
             rows = connection.cursor(query, [self.project_id])
             return {
@@ -217,38 +209,36 @@ class StoreReading(Database):
 
         Where two files give the same series and commit, the one that was measured last counts.
         """
-        query = f"""
-            SELECT r.*, {_KEY}, b.unit, c.hash FROM {_KEYED}
-            JOIN results r ON r.series_id = s.id JOIN commits c ON c.id = r.commit_id
-            WHERE b.project_id = ?"""
-        values: list[Any] = [self.project_id]
-        if commit is not None:
-            query += " AND substr(c.hash, 1, ?) = ?"
-            values += [len(commit), commit.lower()]
-        if benchmark is not None:
-            query += " AND b.name = ?"
-            values.append(benchmark)
-        query += " ORDER BY r.started_at ASC NULLS FIRST, r.file_id"
+        asked, values = f"SELECT s.id, {_KEY}, b.unit FROM {_KEYED} WHERE b.project_id = ?", [self.project_id]
+        query = "SELECT c.hash, commit_id, file_id, layout, packed, details, runs, samples, sampled "
+        query += f"FROM {_FILES} WHERE f.project_id = ? AND substr(c.hash, 1, ?) = ?"
+        begin = (commit or "").lower()
+        last: dict[tuple[int, int], tuple[tuple[float, int], Result]] = {}
+        places: dict[str, list[tuple[int, int]]] = {}
         with self.reading() as connection:
-            last = {(row["commit_id"], row["series_id"]): row for row in connection.rows(query, values)}
-            return [
-                schema.RESULT.noun(row, key=key_from(row), commit=row["hash"], unit=row["unit"])
-                for _, row in sorted(last.items())
-            ]
+            rows = connection.rows(asked, values)
+            wanted = {r["id"]: (key_from(r), r["unit"]) for r in rows if benchmark in (None, r["name"])}
+            for name, number, file, layout, packed, *rest in connection.cursor(
+                query, [self.project_id, len(begin), begin]
+            ):
+                if layout not in places:
+                    places[layout] = [(p, one) for p, one in enumerate(series_in(packed)) if one in wanted]
+                figures = packed[len(packed) // PACKED_BYTES * 8 :]
+                lists = PackedResults(figures, *rest).lists([place for place, _ in places[layout]])
+                for (_, series), *cells in zip(places[layout], *lists, strict=True):
+                    status, value, samples, count, lo, hi, began, took = cells
+                    key, unit = wanted[series]
+                    when = (began.timestamp() if began else -math.inf), file
+                    if (number, series) not in last or last[number, series][0] <= when:
+                        one = Result(key, name, status, value, unit, samples, count, lo, hi, began, took)
+                        last[number, series] = when, one
+        return [one for _, (_, one) in sorted(last.items(), key=lambda item: item[0])]
 
-    def sampling(self, key: SeriesKey) -> dict[str, dict[str, str]]:
+    def samplings(self) -> Callable[[SeriesKey], dict[str, dict[str, str]]]:
         """How asv sampled a series at each commit: calls a sample (`number`), samples a result (`repeat`)."""
-        query = """
-            SELECT c.hash, r.number, length(r.samples) FROM benchmarks b
-            JOIN series s ON s.benchmark_id = b.id AND s.digest = ?
-            JOIN results r ON r.series_id = s.id JOIN commits c ON c.id = r.commit_id
-            WHERE b.project_id = ? AND b.name = ? AND b.version = ?
-            ORDER BY r.started_at ASC NULLS FIRST, r.file_id"""
-        values = [series_digest(key), self.project_id, storable(key.benchmark), storable(key.version)]
-        with self.reading() as connection:
-            rows = connection.cursor(query, values).fetchall()
-        said = ((commit, {"number": number, "repeat": (size or 0) // 8}) for commit, number, size in rows)
-        return {commit: {name: str(n) for name, n in one.items() if n} for commit, one in said}
+        from nbbench.record.columns import Samplings
+
+        return Samplings(self)
 
     def process_records(self, commit: str | None = None) -> list[ProcessRecord]:
         """Telemetry in the order of time, or of one commit (by prefix)."""
@@ -278,12 +268,24 @@ class StoreReading(Database):
 
     def _samples(self, ids: list[int]) -> dict[tuple[int, int], bytes]:
         """Packed samples by series and file."""
-        query = (
-            "SELECT series_id, file_id, samples FROM results "
-            f"WHERE samples IS NOT NULL AND series_id IN ({', '.join(map(str, ids))})"
-        )
+        query = f"SELECT file_id, layout, packed, sampled FROM columns WHERE samples > 0 AND {OF_FILES}"
+        wanted, places = set(ids), dict[str, list[tuple[int, int]]]()
+        found: dict[tuple[int, int], bytes] = {}
         with self.reading() as connection:
-            return {(series, file): samples for series, file, samples in connection.cursor(query)}
+            for file, layout, packed, sampled in connection.cursor(query, [self.project_id]):
+                if layout not in places:
+                    places[layout] = [(p, one) for p, one in enumerate(series_in(packed)) if one in wanted]
+                samples = msgpack.decode(sampled) if places[layout] else []
+                found |= {(one, file): samples[place] for place, one in places[layout]}
+        return found
+
+
+def measured(connection: Connection, project: int | None = None) -> set[int]:
+    """The numbers of all series that have results, or of those of a project."""
+    where, values = ("", []) if project is None else (f"WHERE {OF_FILES}", [project])
+    one_of_each = f"SELECT min(file_id) FROM columns {where} GROUP BY layout"
+    rows = connection.cursor(f"SELECT packed FROM columns WHERE file_id IN ({one_of_each})", values)
+    return {number for (packed,) in rows for number in series_in(packed)}
 
 
 def key_from(row: Mapping[str, Any]) -> SeriesKey:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, StoreError, UsageError
-from nbbench.record.asv_results import BENCHMARKS_JSON, ParsedFile
+from nbbench.record.asv_results import BENCHMARKS_JSON
 from nbbench.record.branch import branch_line, line_by_date, order_key
 from nbbench.record.drivers import ROLES_HINT
 from nbbench.record.importing import ImportReport, Payload
 from nbbench.record.projects import own_project, place_of
+from nbbench.record.result_arrays import PackedFile
 from nbbench.record.schema import SourceFile, UnusableDatabaseError, parse_url
 from nbbench.record.shapes import digest_of, storable
 from nbbench.record.store import Store
@@ -197,8 +198,9 @@ def import_results(store: Store, results_dir: Path, *, place: str = "") -> Impor
     project apart (two checkouts): of two measurements of the same, the newer counts. Raises StoreError when
     the database cannot be written.
     """
-    with store.bulk():
-        return _Import(store, results_dir, place).run()
+    report = _Import(store, results_dir, place).run()
+    store.forget_known()
+    return report
 
 
 class _Import:
@@ -257,9 +259,9 @@ class _Import:
     def _take(self, new: NewFile, read: FileContent) -> None:
         known, payload = new.known, read.payload
         self._report.bad_lines += read.bad_lines
-        if isinstance(payload, ParsedFile):
-            self._report.odd_values += payload.odd_values
-            self._results += payload.size
+        if isinstance(payload, PackedFile):
+            self._report.odd_values += payload.of.odd_values
+            self._results += payload.results.size
         if read.error:
             self._report.files_bad.append((escaped(new.name), read.error))
             if known and (known.sha256, known.error) == (read.sha256, read.error):

@@ -108,7 +108,7 @@ class SourceFile:
 COMMIT = Shape(Commit)
 BENCHMARK = Shape(Benchmark)
 FILE = Shape(SourceFile)
-RESULT = Shape(Result, without={"key", "commit", "unit"})
+RESULT = Shape(Result, without={"key", "commit", "unit", "samples"})
 RECORD = Shape(ProcessRecord, renamed={"commit": "commit_hash"})
 LEDGER = Shape(Ledger)
 DECISION = Shape(Decision)
@@ -170,20 +170,28 @@ TABLES = {
             (_ID, _OF_PROJECT, *_texts("place"), *FILE.columns),
             unique=("project_id", "place", "path"),
         ),
-        # `samples` are little-endian float64: lossless, a third of their JSON text, and read about
-        # ten times as fast; SQL has no use for single samples.
+        # For questions in SQL: nothing here reads it. A commit goes without a look at all of its rows.
         TableLayout(
             "results",
-            (_OF_FILE, _ref("series_id", "series"), _ref("commit_id", "commits"), *RESULT.columns),
+            (_OF_FILE, *(Column(name, "BIGINT") for name in ("series_id", "commit_id")), *RESULT.columns),
             ("file_id", "series_id"),
-            indexes=("series_id", "commit_id"),
         ),
-        # The same file by file, as arrays: they are read three times as fast as rows. `samples` counts those
-        # of the file; `packed` is `packed_columns`.
+        # What a result file holds, as arrays (`result_arrays`): they are written many times as fast as rows.
+        # Files of one `layout` have the same series in the same order; `started_at` is when the series with
+        # the least number was measured.
         TableLayout(
             "columns",
-            (_OF_FILE, _ref("commit_id", "commits"), Column("samples", "BIGINT"), Column("packed", "BLOB")),
+            (
+                _OF_FILE,
+                _ref("commit_id", "commits"),
+                *_texts("machine", "environment", "layout"),
+                Column("started_at", "TEXT", optional=True),
+                Column("samples", "BIGINT"),
+                *(Column(name, "BLOB") for name in ("packed", "details", "runs")),
+                Column("sampled", "BLOB", optional=True),
+            ),
             ("file_id",),
+            indexes=("commit_id",),
         ),
         TableLayout(
             "process_records",

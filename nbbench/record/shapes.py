@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import itertools
 import json
 import math
 import operator
@@ -11,15 +10,13 @@ import struct
 import types
 import typing
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
-
-from nbbench.model import Status
 
 Noun = TypeVar("Noun")
 
@@ -73,22 +70,14 @@ class Shape(Generic[Noun]):
                 cells[place] = encode(value)
         return cells
 
-    def columns_of(self, nouns: Any, size: int) -> list[Iterable[Any]]:
-        """The values of ``size`` rows, column by column; ``nouns`` has a list of each field, or one value
-        that all share. No number of them is NaN."""
-        found = list(self._values(nouns))
+    def encoded(self, columns: Iterable[list[Any]]) -> list[list[Any]]:
+        """The values of many rows, column by column in the order of ``columns``; no number of them is NaN."""
+        found = list(columns)
         for place, encode in self._encoders:
-            one = found[place]
-            if encode is _no_nan:
-                continue
-            if not isinstance(one, list):
-                found[place] = None if one is None else encode(one)
-            elif encode is pack:
-                found[place] = list(map(pack, one)) if any(one) else [None] * size
-            else:  # few values, again and again
-                words = {value: None if value is None else encode(value) for value in set(one)}
-                found[place] = list(map(words.__getitem__, one))
-        return [one if isinstance(one, list) else itertools.repeat(one, size) for one in found]
+            if encode is not _no_nan:  # few values, again and again
+                words = {value: None if value is None else encode(value) for value in set(found[place])}
+                found[place] = list(map(words.__getitem__, found[place]))
+        return found
 
     def noun(self, row: Mapping[str, Any], **more: Any) -> Noun:
         """The noun of a row, with ``more`` fields; a column that was not read leaves the field's default."""
@@ -145,7 +134,7 @@ def storable(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)  # all parameters of a benchmark began at one time
-def _time_text(moment: datetime) -> str:
+def time_text(moment: datetime) -> str:
     """A time in UTC as text that sorts by time; SQLite has no type for one."""
     if moment.tzinfo is None:
         raise ValueError(f"a time without a time zone: {moment}")
@@ -156,7 +145,7 @@ _PLAIN: dict[Any, _Kind] = {
     str: _Kind("TEXT", False, storable, _same),
     int: _Kind("BIGINT", False, _same, _same),
     bool: _Kind("BOOLEAN", False, _same, bool),
-    datetime: _Kind("TEXT", False, _time_text, lambda v: datetime.fromisoformat(v).replace(tzinfo=UTC)),
+    datetime: _Kind("TEXT", False, time_text, lambda v: datetime.fromisoformat(v).replace(tzinfo=UTC)),
     # PostgreSQL would sort NaN above everything, and SQLite keeps it as NULL.
     float: _Kind("DOUBLE PRECISION", True, _no_nan, lambda v: math.nan if v is None else v),
 }
@@ -180,18 +169,3 @@ def pack(samples: tuple[float, ...]) -> bytes | None:
 def unpack(data: bytes | None) -> tuple[float, ...]:
     """Samples that `pack` wrote."""
     return struct.unpack(f"<{len(data) // 8}d", data) if data else ()
-
-
-PACKED_BYTES = 17
-"""Of each result in `columns.packed`."""
-
-
-def packed_columns(series: Sequence[int], status: Sequence[Status], values: Sequence[float | None]) -> bytes:
-    """The results of a file: the numbers of all ``series``, ascending, all values (0 where there is none) and
-    what became of each: 0 ok, 1 failed, 2 skipped."""
-    states = bytes(len(series))
-    if status.count(Status.OK) < len(series) or None in values:
-        pairs = zip(status, values, strict=True)
-        states = bytes(2 if s is Status.SKIPPED else int(s is Status.FAILED or v is None) for s, v in pairs)
-        values = [0.0 if value is None else value for value in values]
-    return struct.pack(f"<{len(series)}q{len(series)}d", *series, *values) + states

@@ -8,7 +8,7 @@ from nbbench.model import Commit, Decision, Event, NotJudged, to_plain
 from nbbench.record import schema
 from nbbench.record.engine import Connection, lasting
 from nbbench.record.importing import Importing
-from nbbench.record.read import MEASURED, OF_FILES, StoreReading
+from nbbench.record.read import OF_FILES, RESULTS, StoreReading, measured
 from nbbench.record.shapes import digest_of, dumps
 
 
@@ -45,7 +45,7 @@ class Store(Importing, StoreReading):
             connection.insert("commits", new)
             connection.cursor(
                 "DELETE FROM commits WHERE project_id = ? AND rank = 0 "
-                "AND NOT EXISTS (SELECT 1 FROM results WHERE commit_id = commits.id)",
+                "AND NOT EXISTS (SELECT 1 FROM columns WHERE commit_id = commits.id)",
                 [self.project_id],
             )
             self._set_project(connection, "placed", how)
@@ -132,10 +132,12 @@ class Store(Importing, StoreReading):
 
     def counts(self) -> dict[str, int]:
         """How many rows each table holds, of all projects; a series counts when it has results."""
-        asked = {name: name for name in schema.TABLES if name not in ("meta", "columns")}
-        asked |= {"series": f"series s WHERE {MEASURED}", "bad_files": "files WHERE error <> ''"}
+        asked = {name: name for name in schema.TABLES if name not in ("meta", "series", "results", "columns")}
+        asked["bad_files"] = "files WHERE error <> ''"
         with self.reading() as connection:
-            return {name: int(connection.one(f"SELECT count(*) FROM {what}")) for name, what in asked.items()}
+            found = {name: int(connection.one(f"SELECT count(*) FROM {of}")) for name, of in asked.items()}
+            results = int(connection.one(f"SELECT {RESULTS} FROM columns"))
+            return found | {"series": len(measured(connection)), "results": results}
 
     def _of_project(self, column: str) -> Any:
         with self.reading() as connection:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from msgspec import msgpack
 
 from nbbench.model import Benchmark, Commit, SeriesKey
 from nbbench.record import schema
 from nbbench.record.engine import Connection
 from nbbench.record.read import series_digest
-from nbbench.record.shapes import dumps
+from nbbench.record.shapes import dumps, time_text
 from nbbench.record.store import Store
 
 SERIES, COMMITS = 9600, 1200
@@ -27,32 +28,11 @@ _SEED = 20261123
 
 
 def write_history(url: str, series: int = SERIES, commits: int = COMMITS) -> int:
-    """Fill a new SQLite database; gives its number of results.
-
-    Rows lie as an import leaves them, commit after commit. Indexes are made last, which takes a quarter of
-    the time.
-    """
-    results = schema.TABLES["results"]
+    """Fill a new SQLite database, file by file as an import does; gives its number of results."""
     with Store.open(url) as store, store.writing() as connection:
         _write_keys(connection, series, commits)
-        for name in results.indexes:
-            connection.cursor(f"DROP INDEX ix_results_{name}")
-        columns = (
-            "file_id",
-            "series_id",
-            "commit_id",
-            "status",
-            "value",
-            "number",
-            "started_at",
-            "samples",
-        )
-        places = ", ".join("?" * len(columns))
-        insert = f"INSERT INTO results ({', '.join(columns)}) VALUES ({places})"
-        for batch in _results(series, commits):
-            connection.many(insert, batch)
-        for statement in schema.create_statements(results, True)[1:]:
-            connection.cursor(statement)
+        for row in _files(series, commits):
+            connection.insert("columns", [row])
     return series * commits
 
 
@@ -80,20 +60,28 @@ def _write_keys(connection: Connection, series: int, commits: int) -> None:
     connection.insert("files", told)
 
 
-def _results(series: int, commits: int) -> Iterator[list[tuple[object, ...]]]:
-    """The rows of one commit after the other."""
+def _files(series: int, commits: int) -> Iterator[dict[str, object]]:
+    """The results of one commit after the other."""
     rng = np.random.default_rng(_SEED)
     culprits = np.sort(rng.integers(commits // 20, commits, CULPRITS))
     first = np.where(np.arange(series) % 4 == 0, rng.choice(culprits, series), commits)
     level = rng.lognormal(-6.0, 1.0, series)
-    numbers = range(1, series + 1)
+    ids = np.arange(1, series + 1, dtype="<i8").tobytes()
+    details = msgpack.encode([[10] * series, *[[None] * series] * 2])
     for commit in range(commits):
         values = level * rng.lognormal(0.0, NOISE, series) * np.where(commit >= first, 1.0 + STEP, 1.0)
         samples = values[:, None] * rng.lognormal(0.0, NOISE, (series, _SAMPLES))
-        packed = samples.astype("<f8").tobytes()
-        size = 8 * _SAMPLES
-        started = (_START + timedelta(days=commit)).strftime("%Y-%m-%d %H:%M:%S.%f")
-        yield [
-            (commit + 1, n, commit + 1, "ok", value, 10, started, packed[size * (n - 1) : size * n])
-            for n, value in zip(numbers, values.tolist(), strict=True)
-        ]
+        began = _START + timedelta(days=commit)
+        yield {
+            "file_id": commit + 1,
+            "commit_id": commit + 1,
+            "machine": "m",
+            "environment": "e",
+            "layout": "one",
+            "started_at": time_text(began),
+            "samples": series * _SAMPLES,
+            "packed": ids + values.astype("<f8").tobytes() + bytes(series),
+            "details": details,
+            "runs": msgpack.encode([(began, None, series)]),
+            "sampled": msgpack.encode([one.astype("<f8").tobytes() for one in samples]),
+        }

@@ -12,7 +12,7 @@ from store_trees import START, benchmark, commit_hash, put_parsed, rows_of, unpa
 from nbbench.model import Result, SeriesKey, Status
 from nbbench.record.asv_results import ParsedFile
 from nbbench.record.columns import SKIPPED, read_columns
-from nbbench.record.shapes import PACKED_BYTES
+from nbbench.record.result_arrays import PACKED_BYTES
 
 KEYS = [SeriesKey("suite.time_run", "v1", (("size", str(n)),), "box", "py3.11") for n in range(4)]
 
@@ -123,6 +123,7 @@ def test_the_columns_of_a_file_say_what_its_rows_do(store):
         ).fetchall()
         files = connection.cursor("SELECT file_id, packed FROM columns ORDER BY 1").fetchall()
     rows = [(file, series, value or 0.0, states[status]) for file, series, value, status in said]
-    assert rows == [(file, *one) for file, packed in files for one in unpacked(packed)]
-    assert [len(packed) for _, packed in files] == [3 * PACKED_BYTES, 3 * PACKED_BYTES, 2 * PACKED_BYTES]
+    held = [(file, {one[0]: one for one in unpacked(packed)}) for file, packed in files]
+    assert rows == [(file, *one) for file, found in held for _, one in sorted(found.items())]
+    assert [len(packed) for _, packed in files] == [3 * PACKED_BYTES] * 3  # the last of two counts
     assert read(store)[1] == ([2, 3], [5.0, 9.0])

@@ -6,9 +6,11 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from store_trees import (
+    commit_hash,
     content,
     ledger,
     record,
@@ -265,15 +267,14 @@ def test_statuses(store, tmp_path):
 
 
 def test_a_value_that_the_database_refuses_costs_one_file(store, tree, monkeypatch):
-    good = tree_files.parse_result_file
+    good = tree_files.pack_file
 
-    def poisoned(data, path, benchmarks, machine):
-        parsed = good(data, path, benchmarks, machine)
-        if path.name.startswith("00000004"):
-            parsed.rows[0].number[0] = 2**70
-        return parsed
+    def poisoned(parsed):
+        packed = good(parsed)
+        bad = packed.results._replace(samples=2**70)
+        return replace(packed, results=bad) if parsed.commit == commit_hash(4) else packed
 
-    monkeypatch.setattr(tree_files, "parse_result_file", poisoned)
+    monkeypatch.setattr(tree_files, "pack_file", poisoned)
     report = import_results(store, tree)
     assert [name for name, _ in report.files_bad] == ["box/00000004-py3.11.json"]
     assert (report.files_new, report.results) == (9, 27)

@@ -13,8 +13,9 @@ from nbbench.model import Benchmark, Commit, ProcessRecord, Result
 from nbbench.record import schema
 from nbbench.record.asv_results import ParsedFile, ResultRow
 from nbbench.record.importing import ImportReport
+from nbbench.record.result_arrays import PACKED_BYTES, pack_file
 from nbbench.record.schema import SourceFile
-from nbbench.record.shapes import PACKED_BYTES, digest_of
+from nbbench.record.shapes import digest_of
 
 COLUMNS = [
     "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b",
@@ -153,7 +154,7 @@ def put_parsed(store, parsed, name: str, digest: str | None = None):
     """One parsed result file, in place of what it gave before."""
     digest = digest_of(name, repr(parsed)) if digest is None else digest
     report = ImportReport()
-    store.import_batch([(source(name, digest), parsed)], report=report)
+    store.import_batch([(source(name, digest), pack_file(parsed))], report=report)
     return report
 
 
@@ -175,10 +176,12 @@ def content(store) -> dict[str, list]:
         "benchmark_id": {row["id"]: (row["name"], row["version"]) for row in tables["benchmarks"]},
         "project_id": {row["id"]: row["name"] for row in tables["projects"]},
     }
+    measured = set()
     for row in tables["columns"]:
         told = unpacked(row["packed"])
-        row["packed"] = str(sorted((names["series_id"][number], *rest) for number, *rest in told))
-    measured = {row["series_id"] for row in tables["results"]}
+        row["packed"] = str([(names["series_id"][number], *rest) for number, *rest in told])
+        del row["layout"]
+        measured |= {number for number, *_ in told}
     tables["series"] = [row for row in tables["series"] if row["id"] in measured]
     return {
         name: sorted(
