@@ -19,7 +19,7 @@ from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.rounds import Tally, clean_round
 from nbbench.measure.pair import Pair
-from nbbench.measure.paired import GateSeries, paired_runner
+from nbbench.measure.paired import GateSeries, PairedRunner
 from nbbench.measure.process_env import measuring, torch_version
 from nbbench.model import Commit, EvidenceRecord, to_plain
 from nbbench.probe.resources import usable_threads
@@ -105,7 +105,7 @@ def calibrate(
     pairs: dict[GateSeries, list[Pair]] = {}
     with (
         measuring(settings.state_dir),
-        paired_runner(settings, commit, commit, seed) as runner,
+        PairedRunner(settings, commit, commit, seed) as runner,
         suppress(BudgetSpentError),
         held(budget),
     ):

@@ -87,7 +87,7 @@ def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
         monkeypatch.setattr(exact, "work_calls", lambda _, kind, commits, __: list(commits))
         monkeypatch.setattr(exact, "invoke_all", lambda _, __, commits: [failed(one) for one in commits])
         monkeypatch.setattr(exact, "known_work", known)
-        monkeypatch.setattr(run, "paired_runner", runner)
+        monkeypatch.setattr(run, "PairedRunner", runner)
         done = project.run("gate", *ENDS, "--json", *options)
         return done.exit_code, json.loads(done.stdout)
 
