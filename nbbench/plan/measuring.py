@@ -43,11 +43,13 @@ def measure_plan(
     os.environ |= {**plan.environment, **os.environ}  # all processes that are started are to know them
     server_environment()  # refused here where there is no GPU, and not by asv
     commit, began = plan_commit(open_subject(settings), name), datetime.now(UTC)
+    unknown = (PlanVerdict.NOT_MEASURED, PlanVerdict.STALE, *((PlanVerdict.CANNOT_TELL,) if again else ()))
     with measuring(settings.state_dir), open_store(settings, importing=True) as store:
         save_commits(settings, store)
         import_all(settings, store)
         given = plan_inputs(settings, store, plan, machine_name(settings), [commit])
-        wanted = [state for state in _judged_at(plan, given, commit) if _is_wanted(state, again=again)]
+        wanted = [state for state in _judged_at(plan, given, commit) if state.verdict in unknown]
+        wanted = [state for state in wanted if not state.criterion.document]  # no benchmark brings it
         left_out = _left_out(settings, plan, wanted, given.own, commit)
         missing = [state for state in wanted if state.criterion.id not in left_out]
         steps = _steps(settings, missing, given.own, commit, store)
@@ -97,12 +99,6 @@ def _before(plan: Plan, given: PlanInputs, commit: Commit) -> tuple[CriterionSta
 def states_within(plan: Plan, given: PlanInputs, commits: Sequence[Commit]) -> tuple[CriterionState, ...]:
     """The plan by what is on record of these commits alone."""
     return judge_plan(plan, given.within(commits), datetime.now(UTC))
-
-
-def _is_wanted(state: CriterionState, *, again: bool) -> bool:
-    """Whether a benchmark could bring a verdict that is not there."""
-    unknown = (PlanVerdict.NOT_MEASURED, PlanVerdict.STALE, *((PlanVerdict.CANNOT_TELL,) if again else ()))
-    return state.verdict in unknown and not state.criterion.document
 
 
 def _left_out(
