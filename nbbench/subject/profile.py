@@ -2,8 +2,7 @@
 
 A profile is data (TOML): one that comes with nbbench (`subjects/NAME/profile.toml`), chosen by
 `[tool.nbbench] subject = "NAME"`, or a table `[tool.nbbench.subject]` in the project's pyproject.toml.
-Its fields that are settings (package, branch, plan …) are read by nbbench/config.py. Everything may be
-left out: any package can be measured without a profile.
+Its fields that are settings (package, branch, plan …) are read by nbbench/config.py.
 """
 
 import re
@@ -137,12 +136,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a guarded run is started with.
+    """What a guarded run is started with (docs/evidence.md, "Guards").
 
-    The subject's profile has some; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or
-    adds another (docs/evidence.md). `environment` is set for the command, `timeout_s` ends it, `command` runs
-    when none is given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype
-    audit of the commit. `extends` names the preset whose fields are those that a table does not give.
+    `command` runs when none is given; an empty `cluster` stands for the project's setting. `extends` names
+    the preset whose fields are those that a table does not give.
     """
 
     name: str
