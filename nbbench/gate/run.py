@@ -152,7 +152,7 @@ def _measure(
     if asked.policy == "time":
         found.leave_out(NotJudgedReason.SKIPPED, "--policy time", "exact work")
     else:
-        with Servers(None if asked.policy == "work" else runner.server) as servers:
+        with Servers() as servers:  # what times has not imported what these have
             _measure_work(settings, asked, commits, servers, budget, found, say)
     outcomes = {verdict.outcome for verdict in found.exact}
     if asked.policy == "work":
