@@ -272,7 +272,7 @@ def with_first_difference(
     if diff is None:
         return list(verdicts)
     match = line_match(settings, *ends)
-    found = first_difference(settings, ends, diff.workload, match, say, server=servers.full)
+    found = first_difference(settings, ends, diff.workload, match, say, servers=servers)
     said, name = (found.record,) if found else (), f"ledger {diff.workload}"
     return [replace(v, evidence=(*v.evidence, *said)) if v.series == name else v for v in verdicts]
 

@@ -271,7 +271,7 @@ def workload_ledgers(
     pattern: re.Pattern[str],
     *,
     say: Say,
-    server: WarmServer | None = None,
+    servers: Servers | None = None,
 ) -> dict[str, Ledger]:
     """Ledgers of the matching workloads for one commit, recording those that are missing.
 
@@ -279,8 +279,8 @@ def workload_ledgers(
     workload matches.
     """
     wanted = workload_names(settings, pattern)
-    with Servers(server) as servers:
-        failed = ensure_work(settings, LEDGERS, [commit], wanted, say=say, servers=servers)
+    with shared_servers(servers) as mine:
+        failed = ensure_work(settings, LEDGERS, [commit], wanted, say=say, servers=mine)
     for why in failed.values():
         raise InconclusiveError(f"the ledger of {commit.short} could not be recorded: {why}")
     found = known_work(settings, commit).ledgers

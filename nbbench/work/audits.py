@@ -27,7 +27,7 @@ def measure_roofline(
     workload_names(settings, pattern)  # an unknown one is told before a server has started
     with measuring(settings.state_dir), Servers() as servers:
         server = servers.full
-        ledgers = workload_ledgers(settings, commit, pattern, say=say, server=server)
+        ledgers = workload_ledgers(settings, commit, pattern, say=say, servers=servers)
         environment = open_tree(settings, server, commit)
         say("measuring the machine's ceilings")
         roof = measure_roof(settings, server, environment)

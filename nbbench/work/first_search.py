@@ -21,7 +21,7 @@ from nbbench.ledger import OUTSIDE, Dataflow, ImageChange
 from nbbench.measure.counts import trace_workload
 from nbbench.measure.process_env import torch_version
 from nbbench.measure.warm_client import WarmServer
-from nbbench.measure.warm_runs import Servers
+from nbbench.measure.warm_runs import Servers, shared_servers
 from nbbench.model import Commit
 from nbbench.record.asv_values import BadFileError, load_object, read_bytes
 from nbbench.record.atomic import write_text
@@ -206,7 +206,7 @@ def first_difference(
     match: LineMatch | None,
     say: Say,
     *,
-    server: WarmServer | None = None,
+    servers: Servers | None = None,
 ) -> FirstDifference | None:
     """Where the values of a workload begin to differ between two commits; what was found once is kept.
 
@@ -221,8 +221,8 @@ def first_difference(
         return noun_of(FirstDifference, {key: kept[key] for key in kept if key != "schema"})
     say(f"looking for where the values of {workload} begin to differ")
     try:
-        with Servers(server) as servers:
-            found = _find(settings, servers.full, ends, workload, match)
+        with shared_servers(servers) as mine:
+            found = _find(settings, mine.full, ends, workload, match)
     except (InconclusiveError, IndexError, ValueError) as error:  # or a recording that the subject spoilt
         say(f"where the image begins to differ was not found: {error}")
         return None

@@ -131,7 +131,13 @@ def find_commit(settings: Settings, name: str) -> Commit:
 
 
 def explain_commits(
-    settings: Settings, base: Commit, head: Commit, bench: re.Pattern[str] | None, *, say: Say
+    settings: Settings,
+    base: Commit,
+    head: Commit,
+    bench: re.Pattern[str] | None,
+    *,
+    say: Say,
+    servers: Servers,
 ) -> Explanation:
     """Compare two commits: ledgers (recording what is missing), lines, measured times.
 
@@ -143,12 +149,14 @@ def explain_commits(
     wanted = bench or usual
     torch = ledger_torch(settings, ends, say)
     match, names = line_match(settings, base, head), matching_workloads(settings, wanted)
-    sides = [found_ledgers(settings, commit, wanted, say, torch) for commit in ends]
-    host = _host(settings, ends, names, torch, say)
+    sides = [found_ledgers(settings, commit, wanted, say, torch, servers) for commit in ends]
+    host = _host(settings, ends, names, torch, say, servers)
     recorded = list(zip(sides, host, strict=True))
-    if subject_or_none(settings) is not None and recorded_again(settings, ends, recorded, say, match):
-        sides = [found_ledgers(settings, commit, wanted, say, torch) for commit in ends]
-        host = _host(settings, ends, names, torch, say)
+    if subject_or_none(settings) is not None and recorded_again(
+        settings, ends, recorded, say, match, servers
+    ):
+        sides = [found_ledgers(settings, commit, wanted, say, torch, servers) for commit in ends]
+        host = _host(settings, ends, names, torch, say, servers)
     if bench is None:
         more = [known_work(settings, commit, torch).ledgers for commit in ends]
         for name in more[0].keys() & more[1].keys():
@@ -168,7 +176,7 @@ def explain_commits(
     changed = smallest_change(d for d in diffs if bench is None or bench.search(d.workload))
     first = None
     if changed is not None and subject_or_none(settings) is not None:
-        first = first_difference(settings, ends, changed.workload, match, say)
+        first = first_difference(settings, ends, changed.workload, match, say, servers=servers)
     return Explanation(
         base,
         head,
@@ -180,7 +188,7 @@ def explain_commits(
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
         first=first,
-        orders=tuple(_orders(settings, ends, bench, torch, say)),
+        orders=tuple(_orders(settings, ends, bench, torch, say, servers)),
         left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )
 
@@ -287,32 +295,42 @@ def commit_scales(
 
 
 def found_ledgers(
-    settings: Settings, commit: Commit, wanted: re.Pattern[str], say: Say, torch: str
+    settings: Settings,
+    commit: Commit,
+    wanted: re.Pattern[str],
+    say: Say,
+    torch: str,
+    servers: Servers | None = None,
 ) -> dict[str, Ledger]:
     """A commit's ledgers; what is missing is recorded where a subject is registered, under the torch that is
     installed, and not the one that is given."""
     if subject_or_none(settings) is not None:
-        return workload_ledgers(settings, commit, wanted, say=say)
+        return workload_ledgers(settings, commit, wanted, say=say, servers=servers)
     kept = known_work(settings, commit, torch).ledgers
     return {name: one for name, one in kept.items() if wanted.search(name)}
 
 
 def _host(
-    settings: Settings, ends: Sequence[Commit], wanted: Sequence[str], torch: str, say: Say
+    settings: Settings, ends: Sequence[Commit], wanted: Sequence[str], torch: str, say: Say, servers: Servers
 ) -> list[Mapping[str, HostWork]]:
     """The host work of both commits; what is missing is recorded where a subject is registered."""
-    ensure_work(settings, HOST, ends, wanted, say=say)
+    ensure_work(settings, HOST, ends, wanted, say=say, servers=servers)
     return [known_work(settings, commit, torch).host for commit in ends]
 
 
 def _orders(
-    settings: Settings, ends: Sequence[Commit], bench: re.Pattern[str] | None, torch: str, say: Say
+    settings: Settings,
+    ends: Sequence[Commit],
+    bench: re.Pattern[str] | None,
+    torch: str,
+    say: Say,
+    servers: Servers,
 ) -> list[OrderChange]:
     """What grows with another power: in the families of the workloads that were asked for, else in all."""
     declared = suite_workloads(settings.root)
     asked = {one.family for one in declared.workloads if bench is None or bench.search(one.name)}
     scales = [one for one in declared.scales if one.family in asked]
-    base, head = scaled_work(settings, ends, scales, torch=torch, say=say)
+    base, head = scaled_work(settings, ends, scales, torch=torch, say=say, servers=servers)
     return diff_scales(base, head)
 
 

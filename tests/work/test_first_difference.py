@@ -202,9 +202,9 @@ class TestPlanted:
         said: list[str] = []
         monkeypatch.setattr(tested, "_find", lambda *_: [][1])
         monkeypatch.setattr(tested, "torch_version", lambda: "2.13.0")
-        settings, server = SimpleNamespace(state_dir=tmp_path), SimpleNamespace(scratch=tmp_path)
+        settings, servers = SimpleNamespace(state_dir=tmp_path), SimpleNamespace(full=None)
         ends = tuple(Commit(c * 40, c * 40, datetime(2026, 1, 1, tzinfo=UTC), c, 1) for c in "ab")
-        assert tested.first_difference(settings, ends, "small", None, said.append, server=server) is None
+        assert tested.first_difference(settings, ends, "small", None, said.append, servers=servers) is None
         assert said[-1].startswith("where the image begins to differ was not found: ")
 
     def test_an_image_of_numpy(self, compare):
@@ -219,9 +219,9 @@ def test_the_answer_is_kept(tmp_path, monkeypatch):
     found = FirstDifference("small", FirstReason.DTYPE, 0.5, where="a.py:3", figures_after=(1.0, 0.0))
     monkeypatch.setattr(tested, "_find", lambda *_: asked.append(1) or found)
     monkeypatch.setattr(tested, "torch_version", lambda: "2.13.0")
-    settings, server = SimpleNamespace(state_dir=tmp_path), SimpleNamespace(scratch=tmp_path)
+    settings, servers = SimpleNamespace(state_dir=tmp_path), SimpleNamespace(full=None)
     ends = tuple(Commit(c * 40, c * 40, datetime(2026, 1, 1, tzinfo=UTC), c, 1) for c in "ab")
-    ask = lambda: tested.first_difference(settings, ends, "small", None, print, server=server)  # noqa: E731
+    ask = lambda: tested.first_difference(settings, ends, "small", None, print, servers=servers)  # noqa: E731
     assert [ask(), ask()] == [found, found] and len(asked) == 1
     (kept,) = (tmp_path / "first_difference").iterdir()
     kept.write_text("{")
