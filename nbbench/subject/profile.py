@@ -1,8 +1,5 @@
-"""What nbbench knows of the package that it measures: its profile, presets among it.
-
-A profile is data (TOML): one that comes with nbbench (`subjects/NAME/profile.toml`), chosen by
-`[tool.nbbench] subject = "NAME"`, or a table `[tool.nbbench.subject]` in the project's pyproject.toml.
-Its fields that are settings (package, branch, plan …) are read by nbbench/config.py.
+"""What nbbench knows of the package that it measures: its profile, presets among it (docs/subject.md). Fields
+that are settings (package, branch, plan …) are read by nbbench/config.py.
 """
 
 import re
