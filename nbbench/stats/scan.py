@@ -89,8 +89,7 @@ def scan(values: FloatArray, noise: Noise) -> Scan:
     pairs = _pairs(values.size)
     mean, spread = _windows(values - median(values), pairs.lengths)
     mean_after, spread_after = _starting(mean, pairs.lengths, 0.0), _starting(spread, pairs.lengths, np.inf)
-    contrast = np.empty((pairs.left.size, values.size + 1))
-    variance = np.empty_like(contrast)
+    contrast, variance = _room(pairs.left.size, values.size + 1)
     for i, ((a, b), after) in enumerate(zip(pairs.rows, pairs.second, strict=True)):
         np.subtract(mean_after[after], mean[i], out=contrast[a:b])
         np.add(spread_after[after], spread[i], out=variance[a:b])
@@ -102,6 +101,18 @@ def scan(values: FloatArray, noise: Noise) -> Scan:
     squared = np.empty(contrast.shape, dtype=np.float32)
     np.divide(contrast, variance, out=squared, casting="same_kind")
     return Scan(pairs.left, pairs.right, squared)
+
+
+_kept = np.empty((2, 0))
+
+
+def _room(rows: int, columns: int) -> FloatArray:
+    """Two arrays of this shape, those of the last scan again: new memory costs more than a scan computes."""
+    global _kept
+    size = rows * columns
+    if _kept.shape[1] < size:
+        _kept = np.empty((2, size))
+    return _kept[:, :size].reshape(2, rows, columns)
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
@@ -138,7 +149,8 @@ def pick(found: Scan, limit: float) -> list[int]:
     """
     places = np.flatnonzero(found.squared >= limit * limit)
     squared = found.squared.ravel()[places]
-    row, position = np.divmod(places, found.squared.shape[1])
+    row = places // found.squared.shape[1]  # faster than divmod
+    position = places - row * found.squared.shape[1]
     start, end = position - found.left[row], position + found.right[row]
     chosen: list[int] = []
     while squared.size:
