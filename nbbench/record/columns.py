@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -125,11 +126,11 @@ class Samplings:
         asked = series_digest(key), self._database.project_id, storable(key.benchmark), storable(key.version)
         with self._database.reading() as connection:
             number = connection.one(query, asked)
-        files = self._files[storable(key.machine), storable(key.environment)]
-        layouts = {layout for _, layout, *_ in files}
+        files = self._files.get((storable(key.machine), storable(key.environment)), [])
+        layouts = {layout for _, _, layout, *_ in files}
         places = {one: np.flatnonzero(self._layouts[one] == number)[-1:].tolist() for one in layouts}
         found = {}
-        for commit, layout, *figures in files:
+        for _, commit, layout, *figures in files:
             for place in places[layout]:
                 said = zip(("number", "repeat"), figures, strict=True)
                 found[commit] = {name: str(one[place]) for name, one in said if one.size and one[place]}
@@ -138,18 +139,18 @@ class Samplings:
     @cached_property
     def _files(self) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
         query = (
-            "SELECT machine, environment, hash, layout, packed, details, sampled "
-            "FROM columns r JOIN commits c ON c.id = r.commit_id "
-            f"WHERE r.{OF_FILES} ORDER BY r.started_at NULLS FIRST, r.file_id"
+            "SELECT machine, environment, started_at, file_id, hash, layout, packed, details, sampled "
+            f"FROM columns r JOIN commits c ON c.id = r.commit_id WHERE {OF_FILES}"
         )
         found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
         with self._database.reading() as connection:
             rows = connection.cursor(query, [self._database.project_id])
-            for machine, environment, commit, layout, packed, details, sampled in rows:
+            for machine, environment, began, file, commit, layout, packed, details, sampled in rows:
                 if layout not in self._layouts:
                     self._layouts[layout] = np.array(series_in(packed), dtype=np.int64)
                 numbers = np.array([one or 0 for one in msgpack.decode(details)[0]], dtype=np.int64)
                 samples = msgpack.decode(sampled) if sampled else ()
                 repeats = np.array([len(one or b"") // 8 for one in samples], dtype=np.int32)
-                found[machine, environment].append((commit, layout, numbers, repeats))
-        return found
+                one = (began or "", file), commit, layout, numbers, repeats
+                found[machine, environment].append(one)
+        return {of: sorted(files, key=itemgetter(0)) for of, files in found.items()}

@@ -30,7 +30,8 @@ if TYPE_CHECKING:  # numpy, which a command with nothing new does without
 
 _KEYED = "series s JOIN benchmarks b ON b.id = s.benchmark_id"
 _KEY = "b.name, b.version, b.param_names, s.params AS parameter_values, s.machine, s.environment"
-OF_FILES = "file_id IN (SELECT id FROM files WHERE project_id = ?)"
+OF_FILES = "(SELECT project_id FROM files WHERE id = file_id) = ?"
+"""That a row is of a file of the project: as a list of files it would be looked up row by row."""
 RESULTS = f"coalesce(sum(length(packed)), 0) / {PACKED_BYTES}"
 """How many results `columns` has."""
 
