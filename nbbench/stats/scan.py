@@ -82,8 +82,8 @@ def _pairs(n: int) -> _Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What every pair of windows shows, whatever the noise: the squared difference of their means, and the sum
-    of squares inside of both, (pairs, n + 1) each. Good until the next series is compared."""
+    """What every pair of windows shows, whatever the noise: the squared difference of their means, and the
+    sum of squares inside of both, (pairs, n + 1) each. Good until the next series is compared."""
 
     pairs: _Pairs
     contrast: FloatArray
