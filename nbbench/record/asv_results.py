@@ -63,11 +63,6 @@ class ResultRow(NamedTuple):
     started_at: datetime | None = None
     duration_s: float | None = None
 
-    @property
-    def keys(self) -> tuple[SeriesKey, ...]:
-        """The row's series; two of them are equal where two values of a parameter read the same."""
-        return series_keys(self.benchmark, self.machine, self.environment)
-
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
@@ -84,11 +79,6 @@ class ParsedFile:
     params: tuple[tuple[str, str], ...] = ()
     rows: tuple[ResultRow, ...] = ()
     odd_values: int = 0
-
-    @property
-    def size(self) -> int:
-        """How many results it has."""
-        return sum(len(row.value) for row in self.rows)
 
 
 class KnownBenchmarks(dict[str, Benchmark]):
@@ -271,7 +261,9 @@ def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _padded(cell: Any, size: int) -> list[Any]:
     """A column of one row: as many entries as it has series, None where the file has none."""
-    found = cell[:size] if isinstance(cell, list) else []
+    found = cell if isinstance(cell, list) else []
+    if len(found) > size:
+        found = found[:size]
     return found if len(found) == size else found + [None] * (size - len(found))
 
 
@@ -326,7 +318,8 @@ def _kind(name: str) -> str:
 
 
 def series_keys(of: Benchmark, machine: str, environment: str) -> tuple[SeriesKey, ...]:
-    """The keys of a row in asv's order: the last parameter varies fastest."""
+    """The keys of a row in asv's order: the last parameter varies fastest. Two are equal where two values of a
+    parameter read the same."""
     return tuple(
         SeriesKey(of.name, of.version, tuple(zip(of.param_names, values, strict=True)), machine, environment)
         for values in product(*of.params)

@@ -75,13 +75,10 @@ class PackedFile:
 
 def pack_file(parsed: ParsedFile) -> PackedFile:
     """A file with its results packed."""
-    rows, names = parsed.rows, ("status", "value", "samples", "number", "ci_lo", "ci_hi")
-    lists = (list(chain.from_iterable(map(attrgetter(name), rows))) for name in names)
-    status, values, samples, *details = lists
-    states = bytes(len(status))
-    if status.count(Status.OK) < len(status) or None in values:
-        pairs = zip(status, values, strict=True)
-        states = bytes(2 if s is Status.SKIPPED else int(s is Status.FAILED or v is None) for s, v in pairs)
+    rows, names = parsed.rows, ("value", "samples", "number", "ci_lo", "ci_hi")
+    values, samples, *details = (list(chain.from_iterable(map(attrgetter(name), rows))) for name in names)
+    states = b"".join(_states(row.status) for row in rows)
+    if None in values:
         values = [0.0 if value is None else value for value in values]
     results = PackedResults(
         struct.pack(f"<{len(values)}d", *values) + states,
@@ -91,6 +88,12 @@ def pack_file(parsed: ParsedFile) -> PackedFile:
         msgpack.encode(list(map(pack, samples))) if any(samples) else None,
     )
     return PackedFile(replace(parsed, rows=()), tuple(row[:3] for row in rows), results)
+
+
+def _states(status: list[Status]) -> bytes:
+    if status.count(Status.OK) == len(status):
+        return bytes(len(status))
+    return bytes(0 if one is Status.OK else 1 if one is Status.FAILED else 2 for one in status)
 
 
 def series_in(packed: bytes) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord, Result
 from nbbench.record import schema
-from nbbench.record.asv_results import ParsedFile, ResultRow
+from nbbench.record.asv_results import ParsedFile, ResultRow, series_keys
 from nbbench.record.importing import ImportReport
 from nbbench.record.result_arrays import PACKED_BYTES, pack_file
 from nbbench.record.schema import SourceFile
@@ -128,7 +128,7 @@ def results_in(parsed: ParsedFile) -> list[Result]:
     found = []
     for row in parsed.rows:
         lists = row.status, row.value, row.samples, row.number, row.ci_lo, row.ci_hi
-        for key, status, value, *rest in zip(row.keys, *lists, strict=True):
+        for key, status, value, *rest in zip(series_keys(*row[:3]), *lists, strict=True):
             cells = (status, value, row.benchmark.unit, *rest, row.started_at, row.duration_s)
             found.append(Result(key, parsed.commit, *cells))
     return found
