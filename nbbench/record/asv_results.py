@@ -318,8 +318,8 @@ def _kind(name: str) -> str:
 
 
 def series_keys(of: Benchmark, machine: str, environment: str) -> tuple[SeriesKey, ...]:
-    """The keys of a row in asv's order: the last parameter varies fastest. Two are equal where two values of a
-    parameter read the same."""
+    """The keys of a row in asv's order, in which the last parameter varies fastest; two are equal where two
+    values of a parameter read the same."""
     return tuple(
         SeriesKey(of.name, of.version, tuple(zip(of.param_names, values, strict=True)), machine, environment)
         for values in product(*of.params)
