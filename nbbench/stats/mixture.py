@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbbench.stats.changepoint import EFFECT_Z, Step, levels_as_measured, step_of
 from nbbench.stats.detector import Change
-from nbbench.stats.noise import mad_sigma, median, quantiles
+from nbbench.stats.noise import mad_sigma, median, quantile
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -177,7 +177,7 @@ def _mixed(label: IndexArray) -> bool:
 def _clusters(log: FloatArray, ordered: FloatArray, count: int) -> IndexArray:
     """Number (n,) of the least-squares cluster of each value, counted upwards; ``ordered`` are the values
     ascending, whose tails are pulled in first."""
-    ordered = ordered.clip(*quantiles(ordered, (_TAILS, 1.0 - _TAILS)))
+    ordered = ordered.clip(quantile(ordered, _TAILS), quantile(ordered, 1.0 - _TAILS))
     sums = np.concatenate(([0.0], np.cumsum(ordered)))
     # the least sum of squares is the greatest sum of (sum of a cluster)² / size
     cuts = np.arange(1, ordered.size)
@@ -212,8 +212,8 @@ def _stand_apart(log: FloatArray, label: IndexArray, count: int, min_effect: flo
 
 def _spread(part: FloatArray) -> float:
     """Sigma of the values of one level; the outer tenths show where it is two."""
-    low, high = quantiles(np.sort(part), (0.1, 0.9))
-    return max(mad_sigma(part), (high - low) / _TENTHS)
+    ordered = np.sort(part)
+    return max(mad_sigma(part), (quantile(ordered, 0.9) - quantile(ordered, 0.1)) / _TENTHS)
 
 
 def _change(at: FloatArray, index: IndexArray, alpha: float, min_effect: float) -> Step | None:

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +81,7 @@ def _pairs(n: int) -> _Pairs:
     return _Pairs(lengths, list(pairwise(ends)), slices, lengths[first], lengths[second])
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(NamedTuple):
     """What every pair of windows shows, whatever the noise: the squared difference of their means, and the
     sum of squares inside of both, (pairs, n + 1) each. Good until the next series is compared."""
 
@@ -120,16 +120,10 @@ def scan(compared: Compared, noise: Noise) -> Scan:
     return Scan(pairs.left, pairs.right, squared)
 
 
-_kept = np.empty((3, 0))
-
-
+@lru_cache(maxsize=2)
 def _room(rows: int, columns: int) -> FloatArray:
-    """Three arrays of this shape, those of the last series again: new memory costs as much as computing."""
-    global _kept
-    size = rows * columns
-    if _kept.shape[1] < size:
-        _kept = np.empty((3, size))
-    return _kept[:, :size].reshape(3, rows, columns)
+    """Three arrays of this shape, again and again: new memory costs as much as computing."""
+    return np.empty((3, rows, columns))
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:

@@ -6,7 +6,6 @@ A *cut* is the first index of a new level. All indices here count the finite poi
 import itertools
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +81,6 @@ class Levels:
     # The same and sums of squares as plain numbers, which single levels are worked out from twice as fast.
     _totals: tuple[list[float], list[float], list[float]] = field(init=False, repr=False)
     _inflation: tuple[FloatArray, FloatArray] | None = field(init=False, repr=False, default=None)
-    _inflated: dict[int, float] = field(init=False, repr=False, default_factory=dict)
     # Dropping one cut of many leaves nearly all levels as they were: what was worked out for them is kept.
     _medians: dict[tuple[int, int], float] = field(init=False, repr=False, default_factory=dict)
     _best: dict[tuple[int, int], int | None] = field(init=False, repr=False, default_factory=dict)
@@ -112,11 +110,7 @@ class Levels:
     def inflation(self, length: int) -> float:
         """Factor on the AR(1) variance of a mean over ``length`` points, as measured by
         `measure_inflation`; at least 1."""
-        if self._inflation is None:
-            return 1.0
-        if length not in self._inflated:
-            self._inflated[length] = float(np.interp(math.log(length), *self._inflation))
-        return self._inflated[length]
+        return float(np.interp(math.log(length), *self._inflation)) if self._inflation else 1.0
 
     def noise_variance(self, a: int, b: int) -> float:
         """Variance of one of the points [a, b) by the noise around them."""
@@ -162,15 +156,11 @@ class Levels:
         no room for one."""
         place = (a, b)
         if place not in self._best:
-            left, right = _sides(b - a)
-            total, sums = self._sums[a + MIN_SEGMENT : b - MIN_SEGMENT + 1], self._totals[0]
-            gains, before = sums[b] - total, total - sums[a]
-            gains /= right
-            before /= left
-            gains -= before
-            gains *= gains
-            gains *= left
-            gains *= right
+            left = np.arange(float(MIN_SEGMENT), b - a - MIN_SEGMENT + 1)
+            right = left[::-1]
+            total = self._sums[a + MIN_SEGMENT : b - MIN_SEGMENT + 1]
+            difference = (self._sums[b] - total) / right - (total - self._sums[a]) / left
+            gains = difference * difference * left * right / (b - a)
             self._best[place] = a + MIN_SEGMENT + int(gains.argmax()) if left.size else None
         return self._best[place]
 
@@ -329,13 +319,6 @@ class Levels:
             if np.count_nonzero(away**2 - near**2 <= (FOREIGN_SIGMAS * sigma) ** 2) < MIN_SEGMENT:
                 return True
         return False
-
-
-@lru_cache(maxsize=4096)
-def _sides(length: int) -> tuple[FloatArray, FloatArray]:
-    """How many points lie before and behind each cut allowed in so many."""
-    left = np.arange(float(MIN_SEGMENT), length - MIN_SEGMENT + 1)
-    return left, left[::-1].copy()
 
 
 def bounds(cuts: list[int], i: int, n: int) -> tuple[int, int]:
