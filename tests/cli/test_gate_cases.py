@@ -91,7 +91,7 @@ def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
         monkeypatch.setattr(exact, "known_work", known)
         for beside in ("with_first_difference", "with_hunks"):  # say where, by measuring; decide nothing
             monkeypatch.setattr(run, beside, lambda _, __, ___, verdicts, *____: verdicts)
-        monkeypatch.setattr(run, "paired_runner", runner)
+        monkeypatch.setattr(run, "PairedRunner", runner)
         done = project.run("gate", *ENDS, "--json", *options)
         return done.exit_code, json.loads(done.stdout)
 
