@@ -167,8 +167,8 @@ def _is_visit(before: FloatArray, inside: FloatArray, after: FloatArray) -> bool
 
 
 def _mixed(label: IndexArray) -> bool:
-    """Whether the series keeps coming back to its levels, each of which has its share of values from its first
-    turn to its last: a level that it begins or ends with is no turn."""
+    """Whether the series keeps coming back to its levels, each of which has its share of values from the
+    first turn to the last: a level that it begins or ends with is no turn."""
     turns = np.flatnonzero(np.diff(label)) + 1
     if turns.size < LEAST_FLIPS:
         return False
