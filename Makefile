@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A file's tests run in one of two processes, so that what they share is made once; in the order of names, so that
+# no long file comes last.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test thorough check coverage lint docs bench scorecard trees gates torture clean
@@ -27,17 +30,17 @@ demo: $(STAMP) ## Run the whole job on the embedded subject (minutes; repeat to 
 
 test: $(STAMP) ## Run linters, type checks and the whole test suite
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not e2e'
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'e2e and not thorough' -rs --durations=25
+	$(BIN)/python -m pytest $(TWO) --ignore=tests/e2e
+	$(BIN)/python -m pytest $(TWO) tests/e2e -m 'not thorough' -rs --durations=25
 
 thorough: $(STAMP) ## The end-to-end tests that `make test` leaves out (6 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m thorough
+	$(BIN)/python -m pytest $(TWO) tests/e2e -m thorough
 
 check: $(STAMP) ## The fast part of the tests
-	$(BIN)/python -m pytest -q -n 2 -m 'not e2e'
+	$(BIN)/python -m pytest -q $(TWO) --ignore=tests/e2e
 
 coverage: $(STAMP) ## Line and branch coverage of the fast tests
-	$(BIN)/coverage run -m pytest -q -m 'not e2e'
+	$(BIN)/coverage run -m pytest -q --ignore=tests/e2e
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --sort=cover
 

@@ -1,8 +1,4 @@
-"""The errors that users can meet; each class owns one exit code and one hint.
-
-Exit codes (docs/architecture.md): 0 pass, 1 internal error, 2 usage, configuration or
-environment, 3 regression, 4 inconclusive.
-"""
+"""The errors that users can meet; each class owns one exit code (docs/architecture.md) and one hint."""
 
 EXIT_OK = 0
 EXIT_INTERNAL = 1

@@ -1,9 +1,6 @@
-"""`@workload`: a workload and all its benchmarks from one function of the user's.
+"""`@workload`: a workload and all its benchmarks from one function of the user's (docs/subject.md).
 
-The function stands in `benchmarks/workloads.py`. It takes a size, builds what is needed, and returns the
-function that runs it once and gives one tensor back (docs/subject.md). It imports torch and the package
-inside, so that nbbench reads the file without them. The decorator fills the tables of the module that
-one may also write by hand: WORKLOADS, BENCHMARKS, CASES. Its classes are asv's benchmarks. Importing this
+The decorator fills the tables that one may also write by hand: WORKLOADS, BENCHMARKS, CASES. Importing this
 module needs no torch.
 """
 

@@ -154,11 +154,6 @@ class Workloads:
         ]
         return chosen[0] if len(chosen) == 1 else None
 
-    def phase_of(self, key: SeriesKey) -> Phase | None:
-        """The phase that a series measures; None for an undeclared benchmark."""
-        found = self.declared(key.benchmark)
-        return found.phase if found else None
-
     def families_of(self, key: SeriesKey) -> tuple[str, ...]:
         """Beginnings of the names of the workloads whose ledgers belong to a series.
 
@@ -267,7 +262,8 @@ def workload_of(key: SeriesKey) -> str | None:
 
 def phase_of(key: SeriesKey) -> Phase | None:
     """The phase that a series measures; None where the suite does not say."""
-    return current_workloads().phase_of(key)
+    found = current_workloads().declared(key.benchmark)
+    return found.phase if found else None
 
 
 def ledger_families(key: SeriesKey) -> tuple[str, ...]:

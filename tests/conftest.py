@@ -38,6 +38,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+_E2E = Path(__file__).parent / "e2e"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` looks for end-to-end tests in their folder alone."""
+    for item in items:
+        if (item.get_closest_marker("e2e") is None) == (_E2E in item.path.parents):
+            raise pytest.UsageError(f"the mark e2e and the folder tests/e2e go together: {item.nodeid}")
+
+
 _DECLARED = read_workloads(Path(__file__).parents[1] / "results" / "workloads.jsonl")
 
 

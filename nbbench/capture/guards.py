@@ -1,11 +1,6 @@
-"""The rules of a guarded run: what the environment and the command may not undo.
+"""The rules of a guarded run: what the environment and the command may not undo (docs/evidence.md, "Guards").
 
-Each broken rule has a name, so that a sign-off says what it waived:
-
-- `environment-conflict`: a guarded variable is already set to something else;
-- `timeout-lowered`: a test or outer timeout is below the preset's, or switched off;
-- `compile-enabled`: torch.compile is turned on;
-- `gpu-enabled`: a GPU is made visible, or GPU tests are selected.
+Each broken rule has a name, so that a sign-off says what it waived.
 """
 
 import itertools

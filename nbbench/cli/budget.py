@@ -38,8 +38,7 @@ def set_(
     from nbbench.words import clean, plural
     from nbbench.work.budget_file import BUDGETS, commit_budget, set_budget
 
-    subject = open_subject(app.settings)
-    chosen = measurable(subject, commit or subject.branch)
+    chosen = measurable(open_subject(app.settings), commit)
     allowed, why = None if growth is None else growth / 100.0, clean(reason)
     made, grown = set_budget(app.settings, chosen, pattern(bench), allowed, why, app.say)
     message = budget_message(chosen, why, grown)
@@ -69,8 +68,7 @@ def check(app: App, commit: str | None, markdown: str | None) -> int:
     from nbbench.work.budget_file import comparable_budget, counted_ledgers
     from nbbench.work.work_budget import check_budget
 
-    subject = open_subject(app.settings)
-    chosen = measurable(subject, commit or subject.branch)
+    chosen = measurable(open_subject(app.settings), commit)
     rows = comparable_budget(app.settings).rows
     names = sorted({row.workload for row in rows} - {IMPORT_WORKLOAD})
     found = check_budget(rows, counted_ledgers(app.settings, chosen, names, app.say))

@@ -25,7 +25,7 @@ def dtypes(app: App, commit: str | None, markdown: str | None) -> int:
     from nbbench.subject.repository import measurable, open_subject
     from nbbench.work.audits import dtype_snapshot
 
-    subject = open_subject(app.settings)
-    snapshot = dtype_snapshot(app.settings, measurable(subject, commit or subject.branch), say=app.say)
+    chosen = measurable(open_subject(app.settings), commit)
+    snapshot = dtype_snapshot(app.settings, chosen, say=app.say)
     app.report("dtype-snapshot", snapshot, dtypes_blocks(snapshot), markdown=markdown)
     return {NEUTRAL: EXIT_OK, NOTHING: EXIT_INCONCLUSIVE}.get(snapshot["verdict"], EXIT_REGRESSION)

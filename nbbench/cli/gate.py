@@ -121,8 +121,7 @@ def _calibrate(app: App, base: str | None, bench: str, seed: int) -> int:
     from nbbench.report.run_view import calibration_blocks
     from nbbench.subject.repository import measurable, open_subject
 
-    subject = open_subject(app.settings)
-    commit = measurable(subject, base or f"refs/heads/{subject.branch}")
+    commit = measurable(open_subject(app.settings), base)
     found, disturbed = calibrate(app.settings, commit, bench, seed, app.say)
     note = evidence_text([disturbed])
     blocks = calibration_blocks(found.series, app.settings.floor, note)

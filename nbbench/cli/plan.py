@@ -7,6 +7,7 @@ import click
 from nbbench.cli.app import App
 from nbbench.cli.options import device_option, machine_option, markdown_option
 from nbbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, UsageError
+from nbbench.report.blocks import Table
 
 
 @click.command()
@@ -54,7 +55,9 @@ def plan(
         if measure is not None:
             raise UsageError("--measure takes a plan", hint="nbbench plan ID --measure [COMMIT]")
         known = list(plans(app.settings).values())
-        app.report("plans", known, report.plans_blocks(known), markdown=markdown)
+        rows = [(one.id, str(len(one.criteria)), one.title) for one in known]
+        table = Table(("plan", "criteria", "title"), rows, right=(1,))
+        app.report("plans", known, [table], markdown=markdown)
         return EXIT_OK
     chosen = find_plan(app.settings, plan_id)
     measured = None

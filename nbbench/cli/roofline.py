@@ -25,8 +25,7 @@ def roofline(app: App, commit: str | None, bench: str, markdown: str | None) -> 
     from nbbench.work.audits import measure_roofline
 
     wanted = pattern(bench)
-    subject, machine = open_subject(app.settings), machine_name(app.settings)
-    which = measurable(subject, commit or f"refs/heads/{subject.branch}")
+    which, machine = measurable(open_subject(app.settings), commit), machine_name(app.settings)
     found = measure_roofline(app.settings, which, wanted, say=app.say)
     blocks = roofline_blocks(f"roofline of {which.short} on {machine}", *found)
     payload = {"commit": which, "machine": machine, **roofline_payload(*found)}

@@ -14,7 +14,7 @@ from nbbench.gate.culprit import BAD_SHARE, BisectAnswer, CommitMark, ComparedCo
 from nbbench.gate.judge import measured_evidence
 from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
 from nbbench.measure.ledgers import commit_ledgers, matching_workloads
-from nbbench.measure.paired import paired_runner
+from nbbench.measure.paired import PairedRunner
 from nbbench.model import Commit, SeriesKey
 from nbbench.subject.repository import is_ancestor, list_commits, measurable, open_subject
 from nbbench.words import Say, exactly
@@ -53,7 +53,7 @@ def one_series(settings: Settings, commit: Commit, pattern: re.Pattern[str], bud
     Raises UsageError when several or none do, InconclusiveError when the budget does not last.
     """
     try:
-        with held(budget), paired_runner(settings, commit, commit, 0) as runner:
+        with held(budget), PairedRunner(settings, commit, commit, 0) as runner:
             found = [s.label for s in runner.discover(pattern.pattern)]
     except BudgetSpentError as error:
         raise InconclusiveError("the budget ended before anything was measured", hint="give more") from error
@@ -125,7 +125,7 @@ def compare_commit(
     floor, resolution = (half, half) if half else (settings.floor, RESOLUTION)
     state = SeriesState(search.series, floor, confirm=False, resolution=resolution)
     session, tally = GateSession([state], ALPHA, ALPHA), Tally()
-    with paired_runner(settings, search.commits[0], search.commits[index], seed) as runner:
+    with PairedRunner(settings, search.commits[0], search.commits[index], seed) as runner:
         [item] = runner.discover(f"^{re.escape(search.series)}$")
         run_rounds(runner, [item], session, budget=budget, tally=tally)
     session.finish()

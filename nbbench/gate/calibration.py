@@ -5,7 +5,7 @@ One JSON file a machine keeps it beside the results.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,8 +18,7 @@ from nbbench.budget import Budget, BudgetSpentError, held
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError
 from nbbench.gate.rounds import Tally, clean_round
-from nbbench.measure.pair import Pair
-from nbbench.measure.paired import GateSeries, paired_runner
+from nbbench.measure.paired import PairedRunner
 from nbbench.measure.process_env import measuring, torch_version
 from nbbench.model import Commit, EvidenceRecord, to_plain
 from nbbench.probe.resources import usable_threads
@@ -102,10 +101,10 @@ def calibrate(
     path = calibration_path(settings.results_dir, machine_name(settings))
     ensure_writable(path.parent)
     budget, tally = Budget(settings.budget_s), Tally()
-    pairs: dict[GateSeries, list[Pair]] = {}
+    ratios: dict[str, list[float]] = {}
     with (
         measuring(settings.state_dir),
-        paired_runner(settings, commit, commit, seed) as runner,
+        PairedRunner(settings, commit, commit, seed) as runner,
         suppress(BudgetSpentError),
         held(budget),
     ):
@@ -116,9 +115,9 @@ def calibrate(
                 break
             for item, pair in clean_round(runner, series, budget, tally):
                 if math.isfinite(pair.log_ratio):
-                    pairs.setdefault(item, []).append(pair)
+                    ratios.setdefault(item.label, []).append(pair.log_ratio)
             say(f"round {turn}: {budget.left_s:.0f} s left")
-    known = {item: found for item, found in pairs.items() if len(found) >= LEAST_CALIBRATION_ROUNDS}
+    known = {name: found for name, found in ratios.items() if len(found) >= LEAST_CALIBRATION_ROUNDS}
     if not known:
         raise InconclusiveError(
             f"fewer than {LEAST_CALIBRATION_ROUNDS} rounds fitted into the budget",
@@ -130,12 +129,10 @@ def calibrate(
         usable_threads(settings.threads),
         commit.hash,
         datetime.now(UTC),
-        {item.label: _noise(found) for item, found in known.items()},
+        {
+            name: SeriesNoise(mad_sigma(np.asarray(found)), noise_floor(found), len(found))
+            for name, found in known.items()
+        },
     )
     write_calibration(path, calibration)
     return calibration, tally.record
-
-
-def _noise(pairs: Sequence[Pair]) -> SeriesNoise:
-    ratios = [pair.log_ratio for pair in pairs]
-    return SeriesNoise(mad_sigma(np.asarray(ratios)), noise_floor(ratios), len(ratios))

@@ -153,11 +153,6 @@ class TimedWork(NamedTuple):
     base_s: float
     head_s: float
 
-    @property
-    def rates(self) -> tuple[float, float]:
-        """Bytes per second at base and at head."""
-        return self.diff.base.bytes / self.base_s, self.diff.head.bytes / self.head_s
-
 
 def with_possible_rates(
     settings: Settings,
@@ -173,7 +168,11 @@ def with_possible_rates(
     what is counted: neither is refused. Nor is anything where the ceilings cannot be measured.
     """
     gains = {one.series for one in judged if isinstance(one, Verdict) and one.outcome is Outcome.IMPROVED}
-    fast = {name: one.rates for name, one in timed.items() if name in gains and not one.diff.head.notes}
+    fast = {
+        name: (one.diff.base.bytes / one.base_s, one.diff.head.bytes / one.head_s)  # bytes per second
+        for name, one in timed.items()
+        if name in gains and not one.diff.head.notes
+    }
     fast = {name: rates for name, rates in fast.items() if rates[1] > _RATE_JUMP * rates[0]}
     if not fast:
         return list(judged)

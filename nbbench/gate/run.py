@@ -20,7 +20,7 @@ from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run
 from nbbench.gate.unseen import counted_work, uncounted_calls, with_prices
 from nbbench.history.flags import attach_flags
 from nbbench.history.history import up_to_date
-from nbbench.measure.paired import GateSeries, PairedRunner, paired_runner
+from nbbench.measure.paired import GateSeries, PairedRunner
 from nbbench.measure.process_env import harness_mark, measuring
 from nbbench.measure.warm_runs import Servers
 from nbbench.metrics import Role, metric_of
@@ -95,7 +95,7 @@ def gate_ends(
     subject = open_subject(settings)
     if worktree:
         return measurable(subject, base or "HEAD"), work_tree_commit(subject)
-    tip = measurable(subject, head or f"refs/heads/{subject.branch}")
+    tip = measurable(subject, head)
     if base is not None:
         return measurable(subject, base), tip
     commits = list_commits(subject)
@@ -114,7 +114,7 @@ def run_gate(settings: Settings, asked: Asked, say: Say) -> GateReport:
     if count := only_words_changed(open_subject(settings).git_dir, base.tree, head.tree):
         return replace(report, notes=(EvidenceRecord("same bytecode", {"files": count}),))
     found, budget = _Found(), Budget(settings.budget_s)
-    with measuring(settings.state_dir), paired_runner(settings, base, head, asked.seed) as runner:
+    with measuring(settings.state_dir), PairedRunner(settings, base, head, asked.seed) as runner:
         try:
             with held(budget):
                 _measure(settings, asked, runner, budget, found, say)
@@ -152,7 +152,7 @@ def _measure(
     if asked.policy == "time":
         found.leave_out(NotJudgedReason.SKIPPED, "--policy time", "exact work")
     else:
-        with Servers(None if asked.policy == "work" else runner.server) as servers:
+        with Servers() as servers:  # what times has not imported what these have
             _measure_work(settings, asked, commits, servers, budget, found, say)
     outcomes = {verdict.outcome for verdict in found.exact}
     if asked.policy == "work":

@@ -1,9 +1,5 @@
 """What exact work says of a series before its time is taken: nothing can have become slower, or who knows;
 and what its counters do not see of a diff, so that time has to be looked at (docs/gate.md).
-
-A call to the outside counts as one, however long it takes. So a changed line that makes one may cost more
-with equal counts, unless its cost is known to be fixed, or is a tensor operation that the ledger counts. Nor
-is it seen what another value makes of a call that stands elsewhere.
 """
 
 import ast

@@ -21,7 +21,7 @@ from nbbench.history.confirmed import (
     short_levels,
     without_bursts,
 )
-from nbbench.history.curves import Curve, StoredCurves, curve
+from nbbench.history.curves import Curve, StoredCurves, change_point, curve
 from nbbench.history.facts import Setups
 from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.history.standing import (
@@ -32,7 +32,14 @@ from nbbench.history.standing import (
     standing,
 )
 from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_out
-from nbbench.history.together import FileTimes, MeasuredAt, Together, shared_levels, shared_speed
+from nbbench.history.together import (
+    FileTimes,
+    MeasuredAt,
+    Together,
+    shared_levels,
+    shared_slowness,
+    shared_speed,
+)
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
 from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
@@ -44,6 +51,7 @@ from nbbench.stats.detector import ALONE
 from nbbench.stats.known import known_steps
 from nbbench.stats.mixture import Mixture, find_mixture, without_flips
 from nbbench.stats.paired import q_values
+from nbbench.stats.shared import slow_alone, slow_in_a_row
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import UNDECLARED, current_workloads, ledger_families, use_workloads, workload_of
 
@@ -154,7 +162,7 @@ class _Judge:
         self._canaries = canary_levels(history.records)
         self._agreed: dict[SeriesKey, Mapping[str, tuple[float, float]]] = {}
         self._siblings = Siblings()
-        self._shared = self._speed = Together({}, {})
+        self._shared = self._slow = self._speed = Together({}, {})
         self._measured_at = FileTimes(history.measured_at, self.order)
         self._work = WorkHistory(history.ledgers, self.order)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
@@ -171,6 +179,7 @@ class _Judge:
 
         # Reading many series twice takes seconds. What undeclared benchmarks share is the machine's.
         if history.stored is None or history.stored.points <= MANY_POINTS:
+            self._slow = shared_slowness(self.order, filter(None, map(self._collections, curves())))
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
         if self._canaries.levels:
@@ -196,6 +205,8 @@ class _Judge:
         if again := self._agreed.get(one.key):
             rows = collection_logs(one.commits, one.values, again)
             logs = rows + logs - np.log(np.where(one.values > 0, one.values, np.nan))
+        if (shares := self._slow.at(one.key, one.commits)) is not None:
+            logs = np.where(slow_alone(np.atleast_2d(logs).mean(axis=0), shares), np.nan, logs)
         return one, np.atleast_2d(logs), self._at(one)
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
@@ -238,21 +249,19 @@ class _Judge:
                 mixture = find_mixture(values, alpha=SERIES_ALPHA, min_effect=self._min_effect)
             if mixture is None:
                 steps = self._noisy_steps(one, metric, values)
-                if steps and np.ptp(self._levels(one)) == 0 and not self._confirmed(one).any():
-                    steps = without_flips(steps, values, self._min_effect)
             elif mixture.change is not None:
                 steps = (mixture.change,)
-        found = [_change_point(self.order, one, step, metric) for step in steps]
+        found = [change_point(self.order, one, step, metric) for step in steps]
         stand = standing(one, metric, steps, mixture, self._min_effect)
         return _Judged(place, found, tested, stand)
 
     def _noisy_steps(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> tuple[Step, ...]:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
         floored = np.maximum(values, metric.least_change) if metric.least_change else values
-        confirmed = self._confirmed(one)
+        confirmed, levels = self._confirmed(one), self._levels(one)
         # exact work knows where its levels end; the rest is searched for
         asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
-        known, factors = known_steps(floored, self._levels(one), **asked)
+        known, factors = known_steps(floored, levels, **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:
             places = {step.index for step in known}
@@ -264,6 +273,8 @@ class _Judge:
             if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
                 told |= measured_alone(at)
             steps = without_bursts(steps, np.isfinite(floored), told, [step.index for step in known])
+        if steps and np.ptp(levels) == 0 and not confirmed.any():
+            steps = without_flips(steps, floored, self._min_effect)
         return levels_as_measured(steps, values) if steps and metric.least_change else steps
 
     def _undisturbed(self, one: Curve, metric: Metric) -> NDArray[np.float64]:
@@ -275,6 +286,9 @@ class _Judge:
             disturbed[:] = [is_left_out(self._disturbed, one.key, commit) for commit in one.commits]
         if beside.size:
             disturbed |= disturbed_beside(beside, self._at(one))
+        if metric.role is Role.TIME and (shares := self._slow.at(one.key, one.commits)) is not None:
+            logs = np.log(np.where(values > 0, values, np.nan))
+            disturbed |= slow_in_a_row(logs, shares, self._at(one))
         values = without_disturbed(values, disturbed)
         return remove_drift(values, beside)[0] if beside.size else values
 
@@ -325,25 +339,3 @@ def _relevant(change: ChangePoint) -> bool:
     if change.kind == "exact":
         return abs(change.effect) >= LEAST_EXACT
     return abs(change.after - change.before) >= change_metric(change).least_change
-
-
-def _change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:
-    """The commits between the last certain old level and the first certain new one."""
-    lo, hi = one.commits[step.lo], one.commits[step.hi]
-    if step.lo > 0:
-        # The culprit may not have been measured: it follows the last point at the old level.
-        lo = order.after(one.commits[step.lo - 1])
-    return ChangePoint(
-        key=one.key,
-        unit=one.unit,
-        kind="exact" if metric.exact else "step",
-        lo_commit=lo,
-        hi_commit=hi,
-        before=step.before,
-        after=step.after,
-        effect=step.effect,
-        effect_lo=step.effect_lo,
-        effect_hi=step.effect_hi,
-        p_value=step.p_value,
-        direction=metric.direction(step.effect),
-    )

@@ -268,8 +268,8 @@ class Siblings:
         return np.array([shared(commit) for commit in commits], dtype=np.bool_)
 
 
-LASTING = 2 * MIN_SEGMENT
-"""Values that a level has which lasted: as many as it takes to judge a series at all."""
+LASTING = 7
+"""Values that a level has which lasted: more than it takes to judge a series at all, as short bursts meet."""
 
 
 def without_bursts(

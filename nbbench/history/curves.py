@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.history.ledger_series import CommitOrder
-from nbbench.model import Series, SeriesKey, Status
+from nbbench.metrics import Metric
+from nbbench.model import ChangePoint, Series, SeriesKey, Status
 from nbbench.record.columns import SKIPPED, read_columns
 from nbbench.record.store import Store
+from nbbench.stats.changepoint import Step
 
 # What a process reads at a time: a few megabytes, and a third of a second of detection.
 _PART_POINTS = 100_000
@@ -40,6 +42,28 @@ def curve(order: CommitOrder, series: Series) -> Curve:
     skipped = sorted(order.index(p.commit) for p in series.points if p.status is Status.SKIPPED)
     places = (np.array(some, dtype=np.int64) for some in (list(map(order.index, commits)), skipped))
     return Curve(series.key, series.unit, series.kind, commits, next(places), values, next(places))
+
+
+def change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> ChangePoint:
+    """The commits between the last certain old level and the first certain new one."""
+    lo, hi = one.commits[step.lo], one.commits[step.hi]
+    if step.lo > 0:
+        # The culprit may not have been measured: it follows the last point at the old level.
+        lo = order.after(one.commits[step.lo - 1])
+    return ChangePoint(
+        key=one.key,
+        unit=one.unit,
+        kind="exact" if metric.exact else "step",
+        lo_commit=lo,
+        hi_commit=hi,
+        before=step.before,
+        after=step.after,
+        effect=step.effect,
+        effect_lo=step.effect_lo,
+        effect_hi=step.effect_hi,
+        p_value=step.p_value,
+        direction=metric.direction(step.effect),
+    )
 
 
 class StoredCurves:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.model import SeriesKey
-from nbbench.stats.shared import SharedJumps, SharedSpeed
+from nbbench.stats.shared import SharedJumps, SharedSlowness, SharedSpeed
 
 _Floats = NDArray[np.float64]
 _Measured = tuple[Curve, _Floats, _Floats]
@@ -63,11 +63,17 @@ def shared_speed(order: CommitOrder, series: Iterable[_Measured]) -> Together:
     return Together(_places(order), {name: one.factors() for name, one in speeds.items()})
 
 
+def shared_slowness(order: CommitOrder, series: Iterable[_Measured]) -> Together:
+    """Which share of a machine's series are slow at each commit."""
+    slow = _by_machine(order, series, SharedSlowness)
+    return Together(_places(order), {name: one.shares() for name, one in slow.items()})
+
+
 def _places(order: CommitOrder) -> dict[str, int]:
     return {commit.hash: i for i, commit in enumerate(order.commits)}
 
 
-_Sums = TypeVar("_Sums", SharedJumps, SharedSpeed)
+_Sums = TypeVar("_Sums", SharedJumps, SharedSlowness, SharedSpeed)
 
 
 def _by_machine(

@@ -1,8 +1,7 @@
 """The asv environment `nbbench`: this interpreter, one extracted source tree, warm processes.
 
-asv's own environments build a wheel and install it, with its own torch, into a virtualenv per
-commit. Here the interpreter is shared and only the subject's source tree differs, which is
-extracted with `git archive` and put first on the path.
+asv's own environments build a wheel and install it, with its own torch, into a virtualenv per commit. Here
+only the subject's source tree differs, which is extracted and put first on the path.
 """
 
 import atexit

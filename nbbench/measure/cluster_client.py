@@ -38,9 +38,8 @@ def open_cluster(where: str, logs: Path) -> Iterator[Any]:
         raise UsageError(f"--dask {where}: {number!r} is no number of workers", hint="write it as local:2")
     if kind not in ("local", "slurm") and not number:
         raise UsageError(f"--dask {where} is no address", hint="local:N, slurm:N, or tcp://HOST:8786")
-    logging.getLogger("distributed").setLevel(
-        logging.CRITICAL
-    )  # a dead worker is told here, and its shares go on
+    # A dead worker is told here, and its shares go on.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*Port \d+ is already in use")  # of a page that nobody looks at
         try:

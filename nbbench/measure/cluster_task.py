@@ -191,12 +191,9 @@ def main() -> int:
             ensure_work(settings, HOST, work.commits, names, say=_say)
         else:
             measure_commits(settings, work.commits, work.choice, show=_say, detail=_say)
-    except (UsageError, ConfigError) as error:
-        _say(str(error))
-        return _REFUSED
     except NbbenchError as error:
         _say(str(error))
-        return 1
+        return _REFUSED if isinstance(error, UsageError | ConfigError) else 1
     return 0
 
 

@@ -119,10 +119,9 @@ def torch_env_text(
 ) -> str:
     """What `python -m torch.utils.collect_env` prints, redacted; package versions when it fails.
 
-    `environ` is what it runs in (default: this process's), and its secrets are taken out;
-    `versions` are the interpreter's own (default: those of nbbench's interpreter).
-
-    At the timeout all that it started is killed, because it starts pip and vendor tools that can hang.
+    `environ` is what it runs in (default: this process's), and its secrets are taken out; `versions` are the
+    interpreter's own (default: those of nbbench's interpreter). At the timeout all that it started is killed,
+    because it starts pip and vendor tools that can hang.
     """
     done = subprocess.run(
         ["timeout", "--signal=KILL", f"{timeout_s}", python, "-m", "torch.utils.collect_env"],

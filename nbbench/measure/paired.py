@@ -7,7 +7,6 @@ import random
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ class GateSeries:
 class PairedRunner:
     """Measures rounds of base/head pairs in processes forked from a warm server.
 
-    `seed` fixes every order that is drawn. Use it as a context through `paired_runner`. `left_out` names the
+    `seed` fixes every order that is drawn. A context, with which the server ends. `left_out` names the
     benchmarks that `discover` found and pairs cannot judge: those with a setup_cache.
     """
 
@@ -69,6 +68,13 @@ class PairedRunner:
         self._rounds, self._forked = 0, False
         self.left_out: list[str] = []
         self._spare = max((os.cpu_count() or 1) - usable_threads(settings.threads), 0)
+
+    def __enter__(self) -> "PairedRunner":
+        """Start nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.renew()
 
     @property
     def server(self) -> warm_client.WarmServer:
@@ -190,13 +196,3 @@ def _series(entry: Mapping[str, Any]) -> Iterator[GateSeries]:
     for index, values in enumerate(itertools.product(*entry["params"])):
         label = f"{entry['name']}({', '.join(values)})"
         yield replace(one, index=index, label=label, params=tuple(zip(names, values, strict=True)))
-
-
-@contextmanager
-def paired_runner(settings: Settings, base: Commit, head: Commit, seed: int) -> Iterator[PairedRunner]:
-    """A runner whose warm server ends with the context."""
-    runner = PairedRunner(settings, base, head, seed)
-    try:
-        yield runner
-    finally:
-        runner.renew()

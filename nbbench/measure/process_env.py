@@ -199,15 +199,12 @@ def measuring(state_dir: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # a command that measures nothing needs no lock
 
     state_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(state_dir / "measuring.lock")
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(state_dir / "measuring.lock").acquire(timeout=0)
     except Timeout as error:
         raise HostError(
             "another nbbench is measuring in this project",
             hint="wait for it: two measurements at once spoil each other",
         ) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()

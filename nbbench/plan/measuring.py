@@ -20,7 +20,7 @@ from nbbench.model import Commit, ProcessRecord, Status
 from nbbench.plan.plan import CriterionState, MeasuringStep, PlanMeasured, PlanVerdict, judge_plan
 from nbbench.plan.plan_status import plan_inputs
 from nbbench.plan.plans import Criterion, Plan, PlanInput, PlanInputs
-from nbbench.plan.values import few_cores, series_name
+from nbbench.plan.values import few_cores, results_of, series_name
 from nbbench.probe.device import on_cuda
 from nbbench.record.branch import save_commits
 from nbbench.record.projects import machine_name
@@ -43,11 +43,13 @@ def measure_plan(
     os.environ |= {**plan.environment, **os.environ}  # all processes that are started are to know them
     server_environment()  # refused here where there is no GPU, and not by asv
     commit, began = plan_commit(open_subject(settings), name), datetime.now(UTC)
+    unknown = (PlanVerdict.NOT_MEASURED, PlanVerdict.STALE, *((PlanVerdict.CANNOT_TELL,) if again else ()))
     with measuring(settings.state_dir), open_store(settings, importing=True) as store:
         save_commits(settings, store)
         import_all(settings, store)
         given = plan_inputs(settings, store, plan, machine_name(settings), [commit])
-        wanted = [state for state in _judged_at(plan, given, commit) if _is_wanted(state, again=again)]
+        wanted = [state for state in _judged_at(plan, given, commit) if state.verdict in unknown]
+        wanted = [state for state in wanted if not state.criterion.document]  # no benchmark brings it
         left_out = _left_out(settings, plan, wanted, given.own, commit)
         missing = [state for state in wanted if state.criterion.id not in left_out]
         steps = _steps(settings, missing, given.own, commit, store)
@@ -77,7 +79,7 @@ def plan_commit(subject: Subject, name: str) -> Commit:
 
     Raises UsageError for an unknown name, or a commit without the measured path.
     """
-    found = measurable(subject, name or f"refs/heads/{subject.branch}")
+    found = measurable(subject, name)
     same = [commit for commit in list_commits(subject) if commit.tree == found.tree]
     return next((commit for commit in same if commit.hash == found.hash), (same or [found])[-1])
 
@@ -97,12 +99,6 @@ def _before(plan: Plan, given: PlanInputs, commit: Commit) -> tuple[CriterionSta
 def states_within(plan: Plan, given: PlanInputs, commits: Sequence[Commit]) -> tuple[CriterionState, ...]:
     """The plan by what is on record of these commits alone."""
     return judge_plan(plan, given.within(commits), datetime.now(UTC))
-
-
-def _is_wanted(state: CriterionState, *, again: bool) -> bool:
-    """Whether a benchmark could bring a verdict that is not there."""
-    unknown = (PlanVerdict.NOT_MEASURED, PlanVerdict.STALE, *((PlanVerdict.CANNOT_TELL,) if again else ()))
-    return state.verdict in unknown and not state.criterion.document
 
 
 def _left_out(
@@ -147,14 +143,12 @@ def _have_reference(settings: Settings, commit: Commit) -> None:
 
 def _there(settings: Settings, criterion: Criterion, given: PlanInput, commit: Commit) -> dict[str, Status]:
     """What became of a criterion's series at a commit, here; those without a result are left out."""
-    found = {}
-    for text in criterion.series:
-        name, values = series_name(text)
-        for result in given.results.get(name, ()):
-            same = result.commit == commit.hash and values == tuple(v for _, v in result.key.params)
-            if same and measured_here(settings, result):
-                found[text] = result.status
-    return found
+    return {
+        text: result.status
+        for text in criterion.series
+        for result in results_of(given.results, text)
+        if result.commit == commit.hash and measured_here(settings, result)
+    }
 
 
 def _steps(

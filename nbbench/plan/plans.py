@@ -26,24 +26,10 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 class Criterion(Struct, frozen=True, forbid_unknown_fields=True):
-    """One threshold and where its value comes from; without a source `missing` says why there is none.
+    """One threshold and where its value comes from; docs/plan.md has the fields.
 
-    `value` names a series as asv writes it, `name(value, …)`. From it `minus` is subtracted; it
-    is divided by `over` (less `minus` too) and by `per_pixel` bytes × `pixels`, and multiplied
-    by `scale`. `figure` is a regular expression for figures of captured folders, of the tests that
-    `test` matches and, where `unit` is given, in a unit that begins so. It may stand beside `value`, for
-    a test that measures the same: the newer of the two counts.
-    `document` is a pattern of files in the project, one of which must exist. `spec` is the
-    specification's threshold, `asserts` what the subject's tests assert, `ours` one of our own; two may
-    be absent. `missing` says what would settle a criterion that has no value.
-
-    Conditions under which a value is the criterion's own (0, "" and None ask for nothing): `threads`
-    computing, `cores` at least on the machine, `malloc`, `dtype`, and `compile`, whether Dynamo compiles.
-    `device` computes: values of another one never count. A captured test sets its own threads. Where it is a
-    `reference` criterion, the subject's reference program takes part. `margin` is
-    the relative distance from a threshold within which a single figure tells nothing. A criterion with
-    `each` is one for each of these values, which stands for `{each}` in its texts; a whole number is the
-    edge of a detector too.
+    The value is divided by `over` (less `minus` too) and by `per_pixel` bytes × `pixels`; a whole number of
+    `each` is the edge of a detector too. Conditions that are 0, "" or None ask for nothing.
     """
 
     id: Text

@@ -25,6 +25,12 @@ def series_name(text: str) -> tuple[str, tuple[str, ...]]:
     return name.strip(), tuple(part.strip() for part in values.split(",")) if bracket and values else ()
 
 
+def results_of(results: Mapping[str, Sequence[Result]], series: str) -> list[Result]:
+    """The results of a series, which is named as `series_name` takes it."""
+    name, values = series_name(series)
+    return [one for one in results.get(name, ()) if tuple(value for _, value in one.key.params) == values]
+
+
 def from_series(
     criterion: Criterion, plan: Plan, given: PlanInput
 ) -> tuple[Measured | None, tuple[str, ...]]:
@@ -49,18 +55,14 @@ def from_series(
 
 
 def _what_is_there(series: str, results: Mapping[str, Sequence[Result]]) -> str:
-    name, values = series_name(series)
-    how = {str(r.status) for r in results.get(name, ()) if tuple(v for _, v in r.key.params) == values}
+    how = {str(one.status) for one in results_of(results, series)}
     return f"{series} {'only ' + ' and '.join(sorted(how)) if how else 'has no results'}"
 
 
 def _usable(results: Mapping[str, Sequence[Result]], text: str, device: str) -> dict[tuple[str, str], Result]:
     """The results of a series on a device by commit and environment; of two the one measured last."""
-    name, values = series_name(text)
     found: dict[tuple[str, str], Result] = {}
-    for result in results.get(name, ()):
-        if tuple(value for _, value in result.key.params) != values:
-            continue
+    for result in results_of(results, text):
         if result.status is not Status.OK or result.value is None:
             continue
         if (CUDA_MARK in result.key.environment) is not (device == "cuda"):

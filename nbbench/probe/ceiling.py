@@ -1,12 +1,8 @@
 """The machine's ceilings, measured where the workload runs: memory, caches, dispatch.
 
-Memory follows STREAM's rules (McCalpin, "Memory bandwidth and machine balance in current high
-performance computers", IEEE TCCA Newsletter, 1995): arrays of at least four times the last-level
-cache, best of repeats, first repeat left out. Where the cache is so large that this would take seconds
-for each commit, the arrays are smaller and the three of them together exceed it; `Roof.array_bytes`
-against `Roof.cache_bytes` says so. STREAM does not count the read of a destination's
-cache lines before they are written (write-allocate), and neither does the ledger, so the two
-compare like with like; docs/roofline.md tells what torch's kernels really do.
+Memory follows STREAM's rules (McCalpin, "Memory bandwidth and machine balance in current high performance
+computers", IEEE TCCA Newsletter, 1995), but for caches so large that its arrays would take seconds for each
+commit: docs/roofline.md, "The ceilings".
 """
 
 import time

@@ -194,12 +194,5 @@ def _grows(line: LedgerLine, pixels: int) -> bool:
 
 
 def _row(line: LedgerLine) -> Record:
-    return {
-        "path": line.path,
-        "line": line.line,
-        "function": line.function,
-        "operation": line.op,
-        "dtype": line.dtype,
-        "count": line.count,
-        "bytes": line.upcast_bytes,
-    }
+    told = {name: getattr(line, name) for name in ("path", "line", "function", "dtype", "count")}
+    return {**told, "operation": line.op, "bytes": line.upcast_bytes}

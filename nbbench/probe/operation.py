@@ -1,10 +1,4 @@
-"""What one dispatched operation reads and writes: the rules of docs/ledger.md.
-
-An operation that only makes a view or reads metadata moves nothing; any other reads each input
-tensor once and writes each output tensor once, where a dimension of stride 0 counts once. A
-destination that is only written (`out=`, `copy_`, `fill_`, `zero_`, random fills) is not read,
-and an allocation without contents (`empty`) moves nothing.
-"""
+"""What one dispatched operation reads and writes: the rules of docs/ledger.md."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -14,13 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nbbench.probe.operation import (
-    OperationPlan,
-    check_dense,
-    moves,
-    tensor_bytes,
-    tensors,
-)
+from nbbench.probe.operation import OperationPlan, check_dense, moves, tensor_bytes, tensors
 from nbbench.probe.places import ForwardLines, Place, Places, in_backward
 from nbbench.probe.storages import FusedBytes, Storages
 
@@ -90,11 +84,6 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
     def _should_skip_dynamo(cls) -> bool:
         """Else the first operation would import torch._dynamo: seconds, and frames kept alive."""
         return False
-
-    @property
-    def live_bytes(self) -> int:
-        """Bytes of the storages made or written while recording that are alive now."""
-        return self._storages.live_bytes
 
     def __enter__(self) -> "TrafficLedger":
         """Begin to record."""

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from nbbench import units
-from nbbench.gate.culprit import BisectAnswer, CommitMark, ComparedCommit, CulpritSearch, Stopped
+from nbbench.gate.culprit import BisectAnswer, CommitMark, CulpritSearch, Stopped
 from nbbench.model import Outcome, to_plain
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table, Title
 from nbbench.report.causes import evidence_sentences, evidence_text
@@ -207,13 +207,13 @@ def bisect_sentence(answer: BisectAnswer) -> str:
     ends = next((one for one in search.made if one.index == len(search.commits) - 1), None)
     if answer.stopped is Stopped.UNCHANGED and ends:
         older = "(GOOD may be slow already: try an older one)"
-        return f"{bad} is not slower than {good}: {_why(ends)}; {work} {older}"
+        return f"{bad} is not slower than {good}: {evidence_text(ends.evidence)}; {work} {older}"
     names = [search.commits[i].short for i in places]
     if answer.stopped in _WHY:
         return f"{names[0]} made {search.series} slower ({_WHY[answer.stopped]}); {work}"
     why = "the budget is spent" if answer.stopped is Stopped.BUDGET else "time leaves a range"
     if ends is not None and ends.mark is CommitMark.UNCLEAR:
-        why = f"time cannot tell {bad} from {good}: {_why(ends)}"
+        why = f"time cannot tell {bad} from {good}: {evidence_text(ends.evidence)}"
     if places == search.largest and places:
         return f"{' or '.join(names)} made {search.series} do more work; {work}; {why}"
     if places:
@@ -239,10 +239,6 @@ def _work(search: CulpritSearch) -> str:
 def _moved(diff: LedgerDiff) -> str:
     """Bytes and operations as `nbbench ledger` counts them."""
     return f"bytes {units.format_change(diff.effect)}, operations {units.format_change(diff.ops_effect)}"
-
-
-def _why(one: ComparedCommit) -> str:
-    return evidence_text(one.evidence)
 
 
 _WHOLE = "whole gate"

@@ -13,7 +13,6 @@ from nbbench.words import plural
 from nbbench.work.ledger_diff import LedgerDiff
 from nbbench.work.steps import WorkStep, by_function
 
-_FUNCTION = 46
 _LEAST = 0.05  # bytes per pixel that a table shows
 _WHERE = 2  # functions named in a row of the step table
 
@@ -69,10 +68,6 @@ def _cost_table(one: Ledger, by: str, top: int) -> Table:
         for what, count, size in [*rows[:top], *rest, ("total", one.ops, one.bytes)]
     ]
     return Table([by, "calls", "B/pixel", "share"], cells, right=(1, 2, 3), codes=(0,))
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"
 
 
 def steps_blocks(

@@ -86,12 +86,6 @@ def measured_payload(measured: PlanMeasured) -> dict[str, Any]:
     }
 
 
-def plans_blocks(plans: Sequence[Plan]) -> list[Block]:
-    """The known plans, one a row."""
-    rows = [(plan.id, str(len(plan.criteria)), plan.title) for plan in plans]
-    return [Table(("plan", "criteria", "title"), rows, right=(1,))]
-
-
 def attempt_blocks(
     plan: Plan,
     states: Sequence[CriterionState],

@@ -168,10 +168,14 @@ def _is_visit(before: FloatArray, inside: FloatArray, after: FloatArray) -> bool
 
 
 def _mixed(label: IndexArray) -> bool:
-    """Whether the series keeps coming back to its levels, each of which has its share of values."""
-    turns = int(np.count_nonzero(np.diff(label)))
-    sizes = np.bincount(label)
-    return turns >= LEAST_FLIPS and int(sizes[sizes > 0].min()) >= LEAST_SHARE * label.size
+    """Whether the series keeps coming back to its levels, each of which has its share of values from the
+    first turn to the last: a level that it begins or ends with is no turn."""
+    turns = np.flatnonzero(np.diff(label)) + 1
+    if turns.size < LEAST_FLIPS:
+        return False
+    between = label[turns[0] : turns[-1]]
+    sizes = np.bincount(between)
+    return int(sizes[sizes > 0].min()) >= LEAST_SHARE * between.size
 
 
 def _clusters(log: FloatArray, ordered: FloatArray, count: int) -> IndexArray:

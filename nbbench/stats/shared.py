@@ -221,6 +221,55 @@ class SharedSpeed:
         return factors
 
 
+SLOW_SIGMAS = 3.0
+"""A value is slow where it lies so many sigmas of its series' noise above the 21 around it."""
+
+
+class SharedSlowness:
+    """Which share of a machine's series are slow at each of ``size`` commits."""
+
+    def __init__(self, size: int) -> None:
+        self._slow, self._known = np.zeros((2, size))
+
+    def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
+        """Add a series, as `SharedJumps.add` has it."""
+        log_values = collections.mean(axis=0)
+        self._known[places] += np.isfinite(log_values)
+        self._slow[places] += _slow(log_values)
+
+    def shares(self) -> FloatArray:
+        """The share (size,); 0 where nothing was measured."""
+        return np.asarray(self._slow / np.maximum(self._known, 1.0))
+
+
+def slow_alone(log_values: FloatArray, shares: FloatArray) -> BoolArray:
+    """Which of the ``log_values`` (n,) are slow where fewer than half of the series are, by their ``shares``
+    (n,), also at the values before and after: beside a slow commit others have begun or ended."""
+    near = np.concatenate((shares[:1], shares, shares[-1:]))
+    return _slow(log_values) & (np.maximum(np.maximum(near[:-2], shares), near[2:]) < 0.5)
+
+
+def slow_in_a_row(log_values: FloatArray, shares: FloatArray, at: FloatArray) -> BoolArray:
+    """Which of the ``log_values`` (n,) are slow alone, as well as what the series measured right before or
+    after, by its times ``at`` (n,), more than APART commits away: something lay on it for a while."""
+    order = np.argsort(at, kind="stable")
+    order = order[np.isfinite((at + log_values)[order])]
+    slow = slow_alone(log_values, shares)[order]
+    row = slow[1:] & slow[:-1] & (np.abs(np.diff(order)) > APART)
+    found = np.zeros(log_values.size, dtype=np.bool_)
+    found[order] = np.append(row, False) | np.append(False, row)
+    return found
+
+
+def _slow(log_values: FloatArray) -> BoolArray:
+    found = np.zeros(log_values.size, dtype=np.bool_)
+    known = np.isfinite(log_values)
+    present = log_values[known]
+    if present.size > 2 * APART and (sigma := difference_sigma(present)) > 0:
+        found[known] = present - running_median(present, APART) > SLOW_SIGMAS * sigma
+    return found
+
+
 class _Counts:
     """At each commit: how many series are known there, and jump up and down."""
 

@@ -2,8 +2,7 @@
 
 A profile is data (TOML): one that comes with nbbench (`subjects/NAME/profile.toml`), chosen by
 `[tool.nbbench] subject = "NAME"`, or a table `[tool.nbbench.subject]` in the project's pyproject.toml.
-Its fields that are settings (package, branch, plan …) are read by nbbench/config.py. Everything may be
-left out: any package can be measured without a profile.
+Its fields that are settings (package, branch, plan …) are read by nbbench/config.py.
 """
 
 import re
@@ -56,14 +55,10 @@ class Dependency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The subject's own facts; see the comments of a profile.toml below subjects/.
+    """The subject's own facts; docs/subject.md has the fields.
 
-    `repository` is the clone that is measured where none is registered, seen from the project.
-    `run_bench` is what `nbbench run` measures without --bench, by asv's names (empty: everything).
-    `gate_workloads`, `usual_workloads` and `range_workloads` are regular expressions for names of
-    workloads. `demo` is the module of an embedded history, `plans` and `presets` are tables as in
-    `[tool.nbbench]`. `default_dtype` is a file of the checkout, and the pattern in it that tells what is
-    computed in when nobody names a dtype.
+    Those that choose benchmarks and workloads are regular expressions; `demo` is the module of an embedded
+    history.
     """
 
     project: str = ""
@@ -141,12 +136,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a guarded run is started with.
+    """What a guarded run is started with (docs/evidence.md, "Guards").
 
-    The subject's profile has some; `[tool.nbbench.presets.NAME]` in pyproject.toml changes fields of one or
-    adds another (docs/evidence.md). `environment` is set for the command, `timeout_s` ends it, `command` runs
-    when none is given; an empty `cluster` stands for the project's setting. `dtype_audit` adds the dtype
-    audit of the commit. `extends` names the preset whose fields are those that a table does not give.
+    `command` runs when none is given; an empty `cluster` stands for the project's setting. `extends` names
+    the preset whose fields are those that a table does not give.
     """
 
     name: str

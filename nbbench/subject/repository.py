@@ -287,9 +287,12 @@ def tree_ids(subject: Subject, commits: list[str]) -> dict[str, str]:
     return found
 
 
-def measurable(subject: Subject, name: str) -> Commit:
-    """The commit of this name. Raises UsageError for an unknown one, or one without the measured path."""
-    commit = describe(subject, name)
+def measurable(subject: Subject, name: str | None) -> Commit:
+    """The commit of this name (None or '': the branch's tip).
+
+    Raises UsageError for an unknown one, or one without the measured path.
+    """
+    commit = describe(subject, name or f"refs/heads/{subject.branch}")
     if not commit.tree:
         raise UsageError(
             f"commit {commit.short} has no {subject.measured_path}",

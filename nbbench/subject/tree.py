@@ -58,7 +58,11 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
         try:
             _write(git_dir, tree, measured_path, fresh)
             _check_links(fresh)
-            _publish(fresh, target)
+            try:
+                fresh.rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process was faster
+                    raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except UnfitTree as error:
@@ -97,16 +101,6 @@ def _check_links(folder: Path) -> None:
     for link in folder.rglob("*"):
         if link.is_symlink() and not link.resolve().is_relative_to(folder.resolve()):
             raise UnfitTree(f"the link {link.relative_to(folder)} leads out of the tree")
-
-
-def _publish(fresh: Path, target: Path) -> None:
-    """Give the extracted tree its name, unless another process was faster."""
-    try:
-        if not target.is_dir():
-            fresh.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
 
 
 def _prune(trees_dir: Path) -> None:

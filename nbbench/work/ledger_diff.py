@@ -200,10 +200,9 @@ def diff_ledgers(
 ) -> LedgerDiff:
     """Compare two ledgers; their lines are matched by `match`, or by function where there is none.
 
-    `tolerance` says how far their images may lie apart (the subject's profile has it).
-
-    Where a function's total of an operation and dtype is what it was, its lines are no change:
-    neither moved code nor code that only reads differently is one.
+    `tolerance` says how far their images may lie apart (the subject's profile has it). Where a function's
+    total of an operation and dtype is what it was, its lines are no change: neither moved code nor code that
+    only reads differently is one.
     """
     changes, moved = _line_changes(base, head, match)
     return LedgerDiff(base, head, tuple(changes), moved, *compare_images(base, head, tolerance))

@@ -35,10 +35,8 @@ def find_steps(
 ) -> list[WorkStep]:
     """The steps of commits in order, oldest first; ledgers are keyed by workload.
 
-    `match_of` tells which lines of two commits are the same (None: functions are matched by name).
-
-    A broken commit is a step of its own, and the next one that runs is compared with the last
-    one that ran.
+    `match_of` tells which lines of two commits are the same (None: functions are matched by name). A broken
+    commit is a step of its own, and the next one that runs is compared with the last one that ran.
     """
     last: dict[str, tuple[Commit, Ledger]] = {}
     steps = []

@@ -1,11 +1,6 @@
 """The facts of `nbbench explain`, and how much of a change of time the change of work explains
 (docs/ledger.md, "What the work explains").
 
-The cost of a run is taken as C = bytes + operations x BYTES_PER_OPERATION: at an unchanged
-bandwidth and dispatch cost, time is proportional to it. The share explained is
-log(C_head / C_base) / log(t_head / t_base), within 0 and 1; what it leaves is a change of the
-achieved bandwidth (or of the cost of an operation).
-
 What exact work costs here is fitted to what was timed: t = b . w with w = (bytes moved, operations, steps of
 Python) and b the seconds that one of each takes. The fit is a ridge regression on relative errors: each run
 says 1 = sum(b_j w_j / t), and what is usual (USUAL) takes part as one more observation that may be wrong by a

@@ -33,7 +33,7 @@ from nbbench.gate.rounds import RETRIES
 from nbbench.measure import warm_client
 from nbbench.measure.ledgers import open_tree
 from nbbench.measure.pair import disturbed_slices, figure, take_slices
-from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, paired_runner
+from nbbench.measure.paired import ROUNDS_PER_SERVER, GateSeries, PairedRunner
 from nbbench.measure.process_env import server_environment, torch_version
 from nbbench.model import Commit
 from tests.bench.planted_branch import SIDES, make_project, planted_commits
@@ -55,7 +55,7 @@ def main() -> None:
 def record(settings: Settings, rounds: Path, deadline: float) -> None:
     """Append rounds, one line each, until `deadline` (time.monotonic): no round begins after it."""
     commits = planted_commits(settings)
-    with paired_runner(settings, commits["base"], commits["base"], 0) as runner:
+    with PairedRunner(settings, commits["base"], commits["base"], 0) as runner:
         series = runner.discover(settings.gate_bench)
     while time.monotonic() < deadline:
         name = datetime.now(UTC).isoformat(timespec="seconds")

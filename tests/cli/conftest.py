@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli_project import ROOT, Project, write_results
 
+from nbbench.plan import exporting
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -24,3 +26,9 @@ def stepped(project: Project) -> Project:
         {"suite.time_slow": level + [1.3 * v for v in level], "suite.time_same": level + level},
     )
     return project
+
+
+@pytest.fixture(autouse=True)
+def no_versions_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export asks torch for its versions, which takes seconds; where they matter, a test says so."""
+    monkeypatch.setattr(exporting, "torch_env_text", lambda _: "what torch says\n")

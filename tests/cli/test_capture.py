@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli_project import Project
+from stub_torch import stub_torch
 
 import nbbench
 from nbbench.config import load_settings
@@ -20,9 +21,15 @@ from nbbench.record.stamp import verify_folder
 from tests.docs.schema_check import checked
 
 
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(stub_torch(tmp_path_factory.mktemp("stub")))
+
+
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guards' variables and pytest's own are not those of whoever runs these tests."""
+def plain_environment(monkeypatch: pytest.MonkeyPatch, stub: str) -> None:
+    """The guards' variables and pytest's own are not the caller's; and there is no torch to wait for."""
+    monkeypatch.setenv("PYTHONPATH", stub, prepend=os.pathsep)
     for name in list(os.environ):
         if name.startswith(("PYTEST_", "NBBENCH_")) or name in (
             "CUDA_VISIBLE_DEVICES",
@@ -147,6 +154,7 @@ def test_nothing_collected_is_blocked_by_whatever_launcher(runs: Runs, launcher:
     """pytest's exit code 5 is no failed test; the record tells it where the command's words do not."""
     code, told, _ = runs("--", sys.executable, *launcher)
     assert (code, told["outcome"], told["command_exit_code"]) == (4, "no tests", 5)
+    assert (Path(told["folder"]) / "torch_env.txt").read_text() == "stub of collect_env\n"
     assert told["status"] == "BLOCKED (exit code 5): nothing was collected"
 
 
@@ -353,7 +361,7 @@ def test_what_a_command_puts_into_its_folder_is_looked_through(
 def test_packages_that_change_during_the_run_are_an_anomaly(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     (tmp_path / "site").mkdir()
     (runs.checkout / "test_install.py").write_text(
         "import pathlib\n\ndef test_install():\n"

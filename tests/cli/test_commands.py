@@ -16,7 +16,9 @@ from cli_project import Project, write_results
 from nbbench.config import load_settings
 from nbbench.history import history
 from nbbench.history.flags import attach_flags
+from nbbench.measure import machine
 from nbbench.model import Decision, Event, FlagState
+from nbbench.plan import exporting
 from nbbench.record.refresh import open_store
 from nbbench.words import exactly
 
@@ -232,6 +234,7 @@ def test_export_writes_a_whole_checked_folder(stepped: Project) -> None:
     }  # fmt: skip
     assert verify_folder(folder) == []
     assert (folder / "exit_code.txt").read_text().strip() == "0"
+    assert (folder / "torch_env.txt").read_text() == "what torch says\n"
     assert folder.parent.name == "cluster_CLUSTER-PERF-001"
     again = json.loads(stepped.run("export", "--json").stdout)
     assert again["folder"] != told["folder"]
@@ -249,12 +252,15 @@ def test_exported_environment_holds_no_secret(stepped: Project, monkeypatch: pyt
     secret = "gh" + "p_" + "a1B2" * 9
     monkeypatch.setenv("MY_TOKEN", secret)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(exporting, "torch_env_text", machine.torch_env_text)  # the real one
     folder = Path(json.loads(stepped.run("export", "--json").stdout)["folder"])
     for path in folder.iterdir():
         assert secret not in path.read_text(), path.name
     text = (folder / "env.txt").read_text()
     assert "OMP_NUM_THREADS=2" in text
     assert "MY_TOKEN=<redacted>" in text
+    torch_env = (folder / "torch_env.txt").read_text()
+    assert "PyTorch version" in torch_env or "no answer within" in torch_env  # on a busy machine
 
 
 def test_the_page_opens_offline(stepped: Project) -> None:

@@ -91,7 +91,6 @@ def test_a_folder_that_holds_the_value_is_named_and_checked(planned: Any) -> Non
     assert "20251015T113531Z" not in planned.run("plan", "P").stdout
 
 
-@pytest.mark.e2e
 def test_an_export_is_found_again_with_its_figures(stepped: Any) -> None:
     """Issue 10, item 3: an export says what could not be judged, from the facts of `regressions`."""
     shown = stepped.run("export", "--json")

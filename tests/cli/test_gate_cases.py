@@ -18,6 +18,7 @@ from nbbench.gate import exact, run
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.ledger import Ledger
+from nbbench.measure import warm_client
 from nbbench.measure.pair import Pair, Sample
 from nbbench.measure.paired import GateSeries
 from nbbench.record.side_files import KeptWork
@@ -63,6 +64,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """`nbbench gate` between two commits whose ledgers and pairs are given; a text is why a side fails."""
+    monkeypatch.setattr(warm_client, "WarmServer", lambda *_, **__: pytest.fail("something is measured"))
     assert project.run("subject", "use", str(clone)).exit_code == 0
 
     def go(base: Side, head: Side, *options: str, pairs: Mapping[str, Sequence[Pair]] | None = None):
@@ -87,7 +89,9 @@ def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
         monkeypatch.setattr(exact, "work_calls", lambda _, kind, commits, __: list(commits))
         monkeypatch.setattr(exact, "invoke_all", lambda _, __, commits: [failed(one) for one in commits])
         monkeypatch.setattr(exact, "known_work", known)
-        monkeypatch.setattr(run, "paired_runner", runner)
+        for beside in ("with_first_difference", "with_hunks"):  # say where, by measuring; decide nothing
+            monkeypatch.setattr(run, beside, lambda _, __, ___, verdicts, *____: verdicts)
+        monkeypatch.setattr(run, "PairedRunner", runner)
         done = project.run("gate", *ENDS, "--json", *options)
         return done.exit_code, json.loads(done.stdout)
 
@@ -95,7 +99,9 @@ def gate(project: Project, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
 
 
 def ledgers(**bytes_moved: int) -> dict[str, Ledger]:
-    return {name: replace(ledger(name), bytes=size, lines=()) for name, size in bytes_moved.items()}
+    """Ledgers that repeated, so that nothing is recorded again."""
+    kept = {"lines": (), "repeated": True}
+    return {name: replace(ledger(name), bytes=size, **kept) for name, size in bytes_moved.items()}
 
 
 def outcomes(told: dict[str, Any]) -> dict[str, str]:

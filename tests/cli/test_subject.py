@@ -11,7 +11,7 @@ import work_samples as work
 from cli_project import ROOT, Project
 
 from nbbench.config import load_settings
-from nbbench.host import HostWork
+from nbbench.host import IMPORT_WORKLOAD, PYTHON, HostWork
 from nbbench.measure.process_env import torch_version
 from nbbench.record.branch import save_commits
 from nbbench.record.side_files import LedgerFile, ledger_path, write_ledgers
@@ -54,13 +54,12 @@ def test_a_range_of_another_branch_begins_with_what_precedes_it(registered: Proj
     source.write_text(source.read_text() + "MORE = 1\n")
     git(clone, "commit", "--quiet", "-a", "-m", "heavier")
     head = git(clone, "rev-parse", "HEAD")
-    for commit, one in ((demo.TIP_HASH, work.before()), (head, work.after())):
+    for commit, one in ((demo.TIP_HASH, work.before(repeated=True)), (head, work.after(repeated=True))):
         tree = git(clone, "rev-parse", f"{commit}:src/nanobrag_torch")
         path = ledger_path(registered.root / "results", tree, torch_version())
-        start = HostWork(one.workload, "")
-        write_ledgers(
-            path, LedgerFile(tree, commit, torch_version(), {one.workload: one}, starts={one.workload: start})
-        )
+        host = {name: HostWork(name, PYTHON) for name in (IMPORT_WORKLOAD, one.workload)}
+        starts = {one.workload: HostWork(one.workload, "")}
+        write_ledgers(path, LedgerFile(tree, commit, torch_version(), {one.workload: one}, host, starts))
     shutil.copy(ROOT / "results" / "workloads.jsonl", registered.root / "results")
     told = json.loads(
         registered.run("ledger", "HEAD~1..HEAD", "--bench", "bandwidth-1024-float32", "--json").stdout

@@ -18,5 +18,5 @@ def new_project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def project(new_project) -> Project:
-    """The project that most tests share; results pile up in it."""
-    return new_project("e2e")
+    """The project that most tests share, with a smaller suite; results pile up in it."""
+    return new_project("e2e", smaller=(512, 2048))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,29 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MACHINE = "e2e"
 # Cheap, and all kinds of things are behind it: one frame of 1 MB, one loop that was vectorised.
 CHEAP = ("--bench", r"Warm\.time_run\(512, 'float32'\)", "--bench", r"Sources\.time_generate")
+# The suite with less of everything that takes time and shows no more: loops over thousands of points and
+# sources, which the embedded history begins with, pixels, knobs, laws of growth.
+SMALLER = {
+    "workloads.py": (
+        ("POINTS = [1, 1000, 100_000]", "POINTS = [1, 100, 10_000]"),
+        ("KNOB_SIZE = 256", "KNOB_SIZE = 64"),
+        ('"multi_source": [1, 3, 9]', '"multi_source": [1, 3]'),
+        ('"oversample": [1, 2, 3]', '"oversample": [3]'),
+        ("oversample-2", "oversample-3"),
+        ("[1, 4]", "[4]"),
+        ("bandwidth-1024-float32", "bandwidth-512-float32"),
+        ("tricubic-1000-float32", "tricubic-100-float32"),
+        ('"sources-3969", 3969', '"sources-225", 225'),
+        ("sources-3969", "sources-225"),
+        ("SMALL, dtype=d) for d in DTYPES", 'SMALL, dtype=d) for d in ("float32",)'),
+        ("size=16) for knob in KNOBS", 'size=16) for knob in ("multi_source",)'),
+    ),
+    "vectorisation.py": (
+        ("rows=63, columns=63", "rows=15, columns=15"),
+        ("subject.sources(63, 63)", "subject.sources(15, 15)"),
+    ),
+    "subject.py": (("size: int = 256", "size: int = 64"),),
+}
 WARM = "bandwidth.Warm.time_run"
 SOURCES = "vectorisation.Sources.time_generate"
 
@@ -113,17 +138,31 @@ def wait_until(condition) -> None:
         time.sleep(0.05)
 
 
-def make_project(folder: Path, *, register: bool = True) -> Project:
-    """A project in `folder` that measures the embedded subject with the real benchmarks."""
+def make_project(folder: Path, *, register: bool = True, smaller: Sequence[int] = ()) -> Project:
+    """A project in `folder` that measures the embedded subject with the real suite.
+
+    With a `smaller` one where the sizes of its frames are given.
+    """
     root = folder / "project"
     root.mkdir()
     (folder / "home").mkdir()
     text = (REPOSITORY / "asv.conf.json").read_text(encoding="utf-8")
-    name = '"benchmark_dir": "benchmarks"'
+    suite, name = REPOSITORY / "benchmarks", '"benchmark_dir": "benchmarks"'
     assert name in text
-    text = text.replace(name, f'"benchmark_dir": {json.dumps(str(REPOSITORY / "benchmarks"))}')
+    if smaller:
+        suite = root / "benchmarks"
+        shutil.copytree(REPOSITORY / "benchmarks", suite, ignore=shutil.ignore_patterns("__pycache__"))
+        sizes = ("SIZES = [512, 1024, 2048]", f"SIZES = {list(smaller)}")
+        for file, changes in SMALLER.items():
+            source = (suite / file).read_text(encoding="utf-8").replace(*sizes)
+            for old, new in changes:
+                assert old in source, old
+                source = source.replace(old, new)
+            (suite / file).write_text(source, encoding="utf-8")
+    else:
+        (root / "benchmarks").symlink_to(suite, target_is_directory=True)
+    text = text.replace(name, f'"benchmark_dir": {json.dumps(str(suite))}')
     (root / "asv.conf.json").write_text(text, encoding="utf-8")
-    (root / "benchmarks").symlink_to(REPOSITORY / "benchmarks", target_is_directory=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NBBENCH_", "ASV_", "GIT_"))}
     environment |= {
         "HOME": str(folder / "home"),

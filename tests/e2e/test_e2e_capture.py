@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from e2e_project import REPOSITORY, wait_until
+from stub_torch import stub_torch
 
 from nbbench.record.stamp import verify_folder
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
@@ -68,8 +69,6 @@ def test_edits_the_subject():
         stream.write("# edited by a test\\n")
     pathlib.Path("left-over.py").write_text("x = 1")
 """
-# Shadows torch where a scenario needs none: torch_env.txt would cost seconds in every test.
-STUB = 'print("stub of collect_env")'
 
 
 @dataclass
@@ -155,15 +154,10 @@ def bench(template: Path, tmp_path: Path) -> Bench:
     shutil.copytree(template, tmp_path / "subject")
     (tmp_path / "project").mkdir()
     shutil.copy(REPOSITORY / "asv.conf.json", tmp_path / "project")
-    stub = tmp_path / "stub" / "torch" / "utils"
-    stub.mkdir(parents=True)
-    for name in ("../__init__.py", "__init__.py"):
-        (stub / name).write_text("__version__ = 'stub'\n")
-    (stub / "collect_env.py").write_text(STUB)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("NBBENCH_", "PYTEST", "GIT_", "COV_"))}
     environment = kept | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(tmp_path / "stub"),
+        "PYTHONPATH": str(stub_torch(tmp_path / "stub")),
         "DEPLOY_TOKEN": SECRET,
         "TMPDIR": str(tmp_path),
     }

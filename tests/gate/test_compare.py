@@ -50,7 +50,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch):
         def paired_runner(*arguments):
             yield Runner()
 
-        monkeypatch.setattr(rooms, "paired_runner", paired_runner)
+        monkeypatch.setattr(rooms, "PairedRunner", paired_runner)
         return left
 
     return given

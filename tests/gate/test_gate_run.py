@@ -72,7 +72,7 @@ def gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             "open_subject": lambda settings: SimpleNamespace(git_dir=tmp_path),
             "only_words_changed": lambda *trees: 0,
             "measuring": lambda folder: nullcontext(),
-            "paired_runner": paired_runner,
+            "PairedRunner": paired_runner,
             "exact_work": lambda *arguments: replace(work, orders=(), orders_equal=()),
             "with_orders": lambda *arguments: work,
             "read_decisions": lambda folder: [],

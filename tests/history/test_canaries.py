@@ -76,11 +76,11 @@ def test_the_machine_moved_as_far_as_the_canary_that_moved_least():
 def test_a_burst_that_the_canary_shows_is_no_change_and_a_change_beside_it_is():
     values = np.array(noisy(steps(40, 1.0), 0.02, seed=3))
     speeds = np.array(noisy(steps(40, 1.0), 0.002, seed=4))
-    values[10:16] *= 1.5
-    speeds[10:16] *= 1.1
+    values[10:18] *= 1.5
+    speeds[10:18] *= 1.1
     values[25:] *= 1.2
     one = series(TIME, values.tolist())
-    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 17, 26]
+    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 19, 26]
     told = find_changes(history(one, records=beside(branch(40), speeds)))
     assert [numbers(c)[0] for c in told] == [26]
 

@@ -9,6 +9,7 @@ import numpy as np
 from history_samples import MACHINE, TIME, branch, find_changes, history, noisy, numbers, series, steps
 
 from nbbench.disturbance import WAITED_SHARE
+from nbbench.history.changes import judge_history
 from nbbench.history.telemetry import disturbed_results
 from nbbench.model import ProcessRecord
 
@@ -63,12 +64,12 @@ def test_a_gpu_that_is_too_hot_disturbs_a_result():
 
 def test_a_burst_of_contention_is_no_change_and_a_change_beside_it_is():
     values = np.array(noisy(steps(40, 1.0), 0.02, seed=3))
-    values[10:16] *= 1.8
+    values[10:18] *= 1.8
     values[25:] *= 1.2
     one = series(TIME, values.tolist())
     commits = branch(40)
-    waiting = [record(commits[i].hash, 0.5, environment=one.key.environment) for i in range(10, 16)]
-    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 17, 26]
+    waiting = [record(commits[i].hash, 0.5, environment=one.key.environment) for i in range(10, 18)]
+    assert [numbers(c)[0] for c in find_changes(history(one))] == [11, 19, 26]
     told = find_changes(history(one, records=waiting))
     assert [numbers(c) for c in told] == [(26, 26)]
 
@@ -79,3 +80,18 @@ def test_a_series_that_was_disturbed_throughout_is_judged_as_it_is():
     one = series(TIME, values.tolist())
     waiting = [record(c.hash, 0.5, environment=one.key.environment) for c in branch(40)]
     assert [numbers(c) for c in find_changes(history(one, records=waiting))] == [(21, 21)]
+
+
+def test_what_lay_on_one_series_for_a_while_hides_no_change():
+    """In the order of `nbbench run` a burst falls on commits all over the branch, and on nothing else."""
+    commits = branch(80)
+    turns = np.random.default_rng(0).permutation(80)
+    values = [np.array(noisy(steps(80, 1.0), 0.02, seed=k)) for k in range(6)]
+    for first in (10, 30, 55):
+        values[0][(turns >= first) & (turns < first + 6)] *= 20.0
+    values[0][40:] *= 1.3
+    ours = history(*(series(TIME, one.tolist(), commits, size=str(k)) for k, one in enumerate(values)))
+    at = {(c.hash, MACHINE, "py-torch"): float(turn) for c, turn in zip(commits, turns, strict=True)}
+    found = judge_history(replace(ours, measured_at=at), min_effect=0.05).changes
+    assert [numbers(c) for c in found] == [(41, 41)]
+    assert judge_history(ours, min_effect=0.05).changes == []  # without the order it is noise

@@ -265,6 +265,7 @@ def test_a_burst_must_last_or_be_confirmed() -> None:
 
     work = [ledger(per_pixel=130.0 if 20 <= i < 24 else 100.0) for i in range(40)]
     assert judged(20, 24) == []
+    assert judged(20, 26) == []
     assert judged(20, 27) == [(21, 21), (28, 28)]
     assert judged(36, 40) == [(37, 37)]
     assert judged(20, 24, ledgers=ledgers(work)) == [(21, 21), (25, 25)]

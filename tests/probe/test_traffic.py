@@ -286,10 +286,10 @@ class TestPeak:
 
         with TrafficLedger() as ledger:
             result = program()
-            assert ledger.live_bytes == F32
+            assert ledger._storages.live_bytes == F32
             del result
         assert ledger.traffic.peak_live_bytes == 3 * F32
-        assert ledger.live_bytes == 0
+        assert ledger._storages.live_bytes == 0
 
     def test_chain_keeps_two(self, x):
         assert recorded(lambda: (((x + 1) + 1) + 1) + 1).peak_live_bytes == 2 * F32
@@ -297,9 +297,9 @@ class TestPeak:
     def test_a_view_keeps_its_storage_alive(self, x):
         with TrafficLedger() as ledger:
             corner = (x + 1)[:1]
-            assert ledger.live_bytes == F32
+            assert ledger._storages.live_bytes == F32
             del corner
-            assert ledger.live_bytes == 0
+            assert ledger._storages.live_bytes == 0
 
     def test_inputs_are_left_out_unless_written(self, x, y):
         assert recorded(lambda: x.sum()).peak_live_bytes == 4
@@ -315,18 +315,18 @@ class TestPeak:
             torch.add(x, 1, out=there)
             here = torch.empty(0)
             torch.add(x, 1, out=here)
-            assert ledger.live_bytes == 2 * F32
+            assert ledger._storages.live_bytes == 2 * F32
             here.resize_(2 * N)
-            assert ledger.live_bytes == 3 * F32
+            assert ledger._storages.live_bytes == 3 * F32
             del here, there
-            assert ledger.live_bytes == 0
+            assert ledger._storages.live_bytes == 0
 
     def test_reused_addresses_are_told_apart(self, x):
         with TrafficLedger() as ledger:
             for _ in range(50):
                 made = x + 1
                 del made
-        assert (ledger.traffic.peak_live_bytes, ledger.live_bytes) == (F32, 0)
+        assert (ledger.traffic.peak_live_bytes, ledger._storages.live_bytes) == (F32, 0)
 
 
 SOURCE = """

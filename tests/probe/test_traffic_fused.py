@@ -200,7 +200,7 @@ class TestFusedBytes:
     def test_nothing_is_kept_alive(self, module, tmp_path, x):
         with TrafficLedger(source_root=str(tmp_path)) as ledger:
             module.chain(x)
-            assert ledger.live_bytes == 0
+            assert ledger._storages.live_bytes == 0
 
 
 class TestBackward:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nbbench.stats.shared import LEAST_SERIES, REACH, SharedJumps, SharedSpeed
+from nbbench.stats.shared import (
+    LEAST_SERIES,
+    REACH,
+    SharedJumps,
+    SharedSlowness,
+    SharedSpeed,
+    slow_alone,
+    slow_in_a_row,
+)
 
 N, AT = 60, 30
 
@@ -150,3 +158,62 @@ def test_commit_after_commit_the_speed_is_not_known(at):
     values = quiet()
     values[:, AT : AT + 9] += 0.4
     assert np.isnan(factors(values, at)).all()
+
+
+def shares(values):
+    found = SharedSlowness(values.shape[1])
+    for row in values:
+        found.add(np.arange(row.size), row[None], np.full(row.size, np.nan))
+    return found.shares()
+
+
+def test_a_share_of_the_series_is_slow_at_a_commit():
+    values = quiet()
+    values[:3, AT] += 0.4
+    values[:2, AT + 9] -= 0.4  # faster than around it
+    values[7, AT] = np.nan
+    found = shares(values)
+    assert found[AT] == pytest.approx(3 / 7)
+    assert np.delete(found, AT).max() <= 1 / 8  # by noise
+    assert shares(np.full((2, N), np.nan)).tolist() == [0.0] * N
+
+
+def test_a_value_is_slow_alone_away_from_what_half_of_the_series_do():
+    values = quiet()
+    values[0, [AT, AT + 5, AT + 9]] += 0.4
+    values[1:5, AT + 6] += 0.4
+    known = shares(values)
+    assert np.flatnonzero(slow_alone(values[0], known)).tolist() == [AT, AT + 9]
+    assert not slow_alone(values[1], known).any()
+    assert not slow_alone(np.zeros(N), known).any()
+    assert not slow_alone(values[0, :20], known[:20]).any()  # too few to tell
+    none = np.zeros(0)
+    assert slow_alone(none, none).size == slow_in_a_row(none, none, none).size == 0
+
+
+def test_what_lies_on_a_series_for_a_while_is_slow_in_a_row_of_measuring():
+    """A regression is slow on commits in a row, a burst on what was measured in a row."""
+    turns = np.random.default_rng(16).permutation(N).astype(float)
+    values = quiet()
+    burst = (turns >= 20) & (turns < 23)
+    values[0, burst] += 0.4
+    values[1, AT : AT + 3] += 0.4
+    known = shares(values)
+    apart = np.abs(np.subtract.outer(np.flatnonzero(burst), np.flatnonzero(burst)))
+    assert apart[apart > 0].min() > 10
+    assert (slow_in_a_row(values[0], known, turns) == burst).all()
+    assert not slow_in_a_row(values[1], known, np.arange(float(N))).any()
+    assert not slow_in_a_row(values[1], known, turns).any()
+    assert not slow_in_a_row(values[0], known, np.full(N, np.nan)).any()
+    values[:4, burst] += 0.4
+    assert not slow_in_a_row(values[1], shares(values), turns).any()  # all show it: `SharedSpeed` tells
+
+
+def test_a_jump_that_all_but_the_disturbed_show_is_shared():
+    values = quiet()
+    values[:, AT:] -= 0.3
+    values[:2, AT] += 3.0
+    known = shares(values)
+    assert ends(values) == []
+    alone = np.array([slow_alone(row, known) for row in values])
+    assert ends(np.where(alone, np.nan, values)) == [AT]

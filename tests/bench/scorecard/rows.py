@@ -189,7 +189,7 @@ def _real(half: int) -> list[Row]:
     return [*_branch(half, drawn=False), *others, *_branch(half, drawn=True)]
 
 
-_HELD_OUT = "held out: recorded on 2026-11-27, judged once"
+_HELD_OUT = "held out: recorded on 2026-11-27"
 
 
 def _held_out() -> list[Row]:
