@@ -64,6 +64,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()
     run_bench: str = ""
+    bisect_series: str = ""
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
@@ -76,7 +77,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dependencies: Mapping[Package, Dependency] = {}
 
     def __post_init__(self) -> None:
-        for name in ("run_bench", "gate_workloads", "usual_workloads", "range_workloads"):
+        for name in ("run_bench", "bisect_series", "gate_workloads", "usual_workloads", "range_workloads"):
             check_pattern(name, getattr(self, name))
         check_pattern("default_dtype", self.default_dtype[1])
 
