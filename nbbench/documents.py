@@ -1,8 +1,7 @@
 """Versioned, strict JSON documents.
 
-Every document starts with `"schema": "nbbench.<kind>/<version>"`. A version grows when a key
-disappears or changes its meaning; added keys leave it alone, so readers must ignore keys that
-they do not know.
+Each starts with `"schema": "nbbench.<kind>/<version>"`. A version grows when a key disappears or changes its
+meaning; added keys leave it alone, so readers must ignore keys that they do not know.
 """
 
 import json

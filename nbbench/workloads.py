@@ -1,9 +1,5 @@
-"""The suite's own declaration of its workloads: which workload a series runs, and in which phase.
-
-A suite declares its workloads once, in `benchmarks/workloads.py`. Measuring exports the declaration beside
-the results (`results/workloads.jsonl`), and everything that judges results reads it from there, so that
-results can be judged without the suite. A results tree without the file (another project's) works: its
-benchmarks have no workload.
+"""The suite's own declaration of its workloads: which workload a series runs, and in which phase; read from
+`results/workloads.jsonl`, so that results can be judged without the suite (docs/subject.md).
 """
 
 from collections.abc import Iterable, Mapping

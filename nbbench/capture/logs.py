@@ -1,8 +1,7 @@
 """The output of a running command: redacted, on disk at once, bounded, and shown live.
 
 The beginning of a long output goes to disk as it comes. Of what follows only the newest is kept, in memory,
-and added at the end: a program that prints 200 MB costs one file of bounded size, and nothing reaches the
-disk that has not gone through the secret filter.
+and added at the end (docs/architecture.md).
 """
 
 import contextlib

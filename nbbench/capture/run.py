@@ -1,8 +1,4 @@
-"""A guarded run from its checks to its finished evidence folder.
-
-The folder is of use from the first second: command, environment, metadata and a summary that says BLOCKED
-lie in it before the command starts, and are replaced when it has ended.
-"""
+"""A guarded run from its checks to its finished evidence folder, which is of use from the first second."""
 
 import contextlib
 import shutil

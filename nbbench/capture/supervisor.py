@@ -1,8 +1,7 @@
 """A small process above one command: it ends everything that the command started, whatever happens.
 
-`nbbench capture` starts it as `python -I -S supervisor.py SPEC`, in a session of its own, with two pipes.
-It needs the standard library alone and stays a few MB small, because the kernel counts the memory of the
-process that a command is forked from into the command's largest resident size.
+`nbbench capture` starts it as `python -I -S supervisor.py SPEC`, in a session of its own, with two pipes. It
+needs the standard library alone and stays small (docs/architecture.md).
 
 The control pipe takes `i` (interrupt), `t` (terminate) and `k` (kill); when it closes, because
 nbbench ended or was killed, everything is terminated, then killed. The report pipe gets one JSON line at the

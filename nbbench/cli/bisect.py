@@ -14,9 +14,7 @@ from nbbench.cli.options import pattern
 @click.option(
     "--series",
     metavar="REGEX",
-    default=r"bandwidth\.Warm\.time_run\(512, 'float32'\)",
-    show_default=True,
-    help="The one timed series that became slower (asv name with parameters).",
+    help="The one timed series that became slower (asv name with parameters; default: the profile's).",
 )
 @click.option(
     "--budget", metavar="TIME", default="30m", show_default=True, help="Time for measuring: 90s, 10m."
@@ -28,7 +26,7 @@ def bisect(
     app: App,
     good: str,
     bad: str,
-    series: str,
+    series: str | None,
     budget: str,
     floor: str | None,
     seed: int | None,
@@ -46,9 +44,11 @@ def bisect(
     from nbbench.gate.culprit import Stopped
     from nbbench.measure.process_env import measuring
     from nbbench.report.gate import bisect_payload, bisect_text
+    from nbbench.subject.profile import load_profile
 
     app.override(floor=floor, budget_s=budget)
-    wanted = pattern(series, "--series")
+    # without one, the suite's only series
+    wanted = pattern(series or load_profile(app.settings).bisect_series or ".", "--series")
     commits = commits_between(app.settings, good, bad)
     chosen = secrets.randbelow(2**31) if seed is None else seed
     given = Budget(app.settings.budget_s)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from nbbench.config import ImageTolerance, Settings
+from nbbench.config import Settings
 from nbbench.errors import SubjectError
 from nbbench.gate.acknowledged import Acknowledged
 from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
@@ -293,14 +293,10 @@ def accepted_images(
     for one in acknowledged:
         if commit := trees.get(one.new_image_at):
             then = known_work(settings, commit).ledgers
-            found |= {name for name in workloads if _like(then.get(name), now.get(name), tolerance)}
+            both = [name for name in workloads if name in now and name in then and not then[name].error]
+            changes = {name: compare_images(then[name], now[name], tolerance)[0] for name in both}
+            found |= {name for name in both if changes[name] is not ImageChange.DIFFERENT}
     return found
-
-
-def _like(then: Ledger | None, now: Ledger | None, tolerance: ImageTolerance) -> bool:
-    if then is None or now is None or then.error:
-        return False
-    return compare_images(then, now, tolerance)[0] is not ImageChange.DIFFERENT
 
 
 def _sides(

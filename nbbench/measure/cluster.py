@@ -143,9 +143,8 @@ class _Spread:
                 which = f"of {', '.join(sorted(lacking))} " if any(lacking) else ""
                 self._say(f"no node {which}is left: waiting for one, interrupt at any time")
             waited = lacking
-            for task in [
-                task for task, share in self._begun.items() if share.address not in self.nodes.known
-            ]:
+            gone = [task for task, one in self._begun.items() if one.address not in self.nodes.known]
+            for task in gone:
                 task.cancel()
                 self._again(self._begun.pop(task), "its node went away")
             self._hand_out(files, here)

@@ -80,7 +80,10 @@ class Nodes:
             elif asked.status == "error":
                 self.tell(address, str(asked.exception()))
             elif asked.status == "finished" and address not in self.known:
-                self._answered(address, asked)
+                with suppress(TimeoutError):  # it may be cut off just now
+                    node = self.known[address] = asked.result(timeout=_ANSWER_S)
+                    before = self._hosts.get(node.host, node)
+                    self._hosts[node.host] = min(node, before, key=lambda one: one.canary_s)
         aside = set_aside(list(self._hosts.values()), own_versions(), self._classes)
         for host, why in aside.items():
             self.tell(host, why)
@@ -125,9 +128,3 @@ class Nodes:
         if (line := f"{who} is set aside: {clean(why)}") not in self._told:
             self._told.add(line)
             self._say(line)
-
-    def _answered(self, address: str, asked: Any) -> None:
-        with suppress(TimeoutError):  # it may be cut off just now
-            node = self.known[address] = asked.result(timeout=_ANSWER_S)
-            before = self._hosts.get(node.host, node)
-            self._hosts[node.host] = min(node, before, key=lambda one: one.canary_s)

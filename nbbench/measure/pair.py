@@ -1,7 +1,5 @@
-"""An interleaved pair: base and head of one series in two fresh processes, and what disturbed them.
-
-Both are set up first; then in each slice every side runs once, in random order, for some 30 ms. Only one of
-them runs at a time. Slices that were disturbed are taken again by all sides.
+"""An interleaved pair: base and head of one series in two fresh processes that run slices in turn, and what
+disturbed them (docs/statistics.md).
 """
 
 import contextlib

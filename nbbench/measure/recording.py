@@ -96,12 +96,8 @@ def ledger_of(case: Case) -> Ledger:
 
 def failure_text(error: BaseException) -> str:
     """Why a workload could not be recorded, without the environment's secrets."""
-    reason = (
-        str(error)
-        if isinstance(error, SubjectBroken)
-        else f"{type(error).__name__}: {error}".removesuffix(": ")
-    )
-    return redact_text(reason, os.environ)
+    kind = "" if isinstance(error, SubjectBroken) else f"{type(error).__name__}: "
+    return redact_text(f"{kind}{error}".removesuffix(": "), os.environ)
 
 
 def failed_ledger(name: str, error: BaseException) -> Ledger:

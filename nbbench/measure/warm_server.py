@@ -1,15 +1,11 @@
 """The warm server: benchmark processes forked from one that has torch and the suite imported.
 
-It runs in a fresh interpreter, so that neither asv nor what measuring does not need is imported. It speaks
-over an inherited pipe. Level one imports torch and the modules on its command line; each request to it forks
-a level-two server that imports one commit's source tree and the benchmark suite; each request to that one
-forks the process that measures: a job. No thread may run before a fork, and none of the servers ever
-computes, so a job starts in the state of a fresh process, minus the imports. The watch over a job is in the
-server: time limit, output limit, the kernel's figures. When the job ends, all that it left behind is killed,
-whatever group or session that moved to: the server adopts what loses its parent.
+Level one imports torch and the modules on its command line; each request to it forks a level-two server that
+imports one commit's source tree and the benchmark suite; each request to that one forks the process that
+measures: a job, which the server watches (docs/architecture.md). No thread may run before a fork, and none of
+the servers ever computes, so a job starts in the state of a fresh process, minus the imports.
 
-A server ends, and kills the job it waits for, when its client closes the pipe. The first one removes the
-client's scratch folder then, so that a killed client leaves none.
+A server ends, and kills the job it waits for, when its client closes the pipe.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from nbbench.plan.measuring import states_within
 from nbbench.plan.plan import PlanMeasured
 from nbbench.plan.plan_status import plan_inputs
 from nbbench.plan.plans import Plan, PlanInput
-from nbbench.plan.values import series_name
+from nbbench.plan.values import results_of
 from nbbench.record.projects import machine_name
 from nbbench.record.refresh import import_all, open_store
 from nbbench.subject.profile import load_profile
@@ -43,11 +43,8 @@ def gate_plan(settings: Settings, plan: Plan, asked: Asked, say: Say) -> GateRep
 
 def plan_workloads(plan: Plan, given: PlanInput) -> list[str]:
     """The workloads that a plan's series run, as far as they have results, which name their parameters."""
-    found = set()
-    for text in (text for criterion in plan.criteria for text in criterion.series):
-        name, values = series_name(text)
-        keys = (result.key for result in given.results.get(name, ()))
-        found |= {workload_of(key) for key in keys if tuple(v for _, v in key.params) == values}
+    series = (text for criterion in plan.criteria for text in criterion.series)
+    found = {workload_of(one.key) for text in series for one in results_of(given.results, text)}
     return sorted(name for name in found if name)
 
 

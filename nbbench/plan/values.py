@@ -83,6 +83,7 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
     ends = _combined(criterion, results)
     if ends is None:
         return None
+    most = max((_threads(result, given) for result in results.values()), default=0)
     return Measured(
         *ends,
         commit=main.commit,
@@ -93,7 +94,10 @@ def _measured(criterion: Criterion, results: Mapping[str, Result], given: PlanIn
         if main.key.machine == ANY_MACHINE
         else f"results/{main.key.machine}/{main.commit[:8]}-{main.key.environment}.json",
         doubts=tuple(_doubts(criterion, results.values(), given)),
-        notes=tuple(_oversubscribed(results.values(), given)),
+        # They wait for each other where there are more of them than cores.
+        notes=(f"oversubscribed: {most} threads on {given.cores} cores",)
+        if given.cores and most > given.cores
+        else (),
     )
 
 
@@ -135,13 +139,6 @@ def _doubts(criterion: Criterion, results: Iterable[Result], given: PlanInput) -
         if 0 < count < FEWEST_SAMPLES and not _is_tracked(result):
             yield f"{result.key.label} has {count} samples; {FEWEST_SAMPLES} are the least that can tell"
     yield from few_cores(criterion, given)
-
-
-def _oversubscribed(results: Iterable[Result], given: PlanInput) -> Iterator[str]:
-    """A word where more threads computed than there are cores: they wait for each other."""
-    most = max((_threads(result, given) for result in results), default=0)
-    if given.cores and most > given.cores:
-        yield f"oversubscribed: {most} threads on {given.cores} cores"
 
 
 def _combined(criterion: Criterion, results: Mapping[str, Result]) -> tuple[float, float, float] | None:

@@ -1,9 +1,8 @@
 """The canary: two reference kernels of ours, timed beside what is measured, in its own process.
 
 Their work never changes, so a change of their time comes from the machine or from what else it does, never
-from the subject. A run takes some 10 ms and leaves nothing behind: no thread, no setting of torch, no memory.
-It never touches malloc: its frames are mapped. A large block that malloc maps and frees again would move
-glibc's threshold between mapping and heap, and with it what a benchmark of the default allocator measures.
+from the subject. A run takes some 10 ms and leaves nothing behind: no thread, no setting of torch, no memory,
+and no threshold of malloc's moved, as its frames are mapped (docs/architecture.md).
 """
 
 import mmap

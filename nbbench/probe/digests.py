@@ -176,11 +176,7 @@ def _geometry(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def content_bits(tensor: torch.Tensor) -> int:
-    """A hash of 64 bits of the elements' bytes in logical order.
-
-    Large contents are words of eight bytes: each times a fixed odd factor of its place in the block, and
-    mixed; the sums of the blocks are a polynomial. That runs about as fast as memory is read.
-    """
+    """A hash of 64 bits of the elements' bytes in logical order, about as fast as memory is read."""
     content = _flat(tensor).view(torch.uint8)
     count = content.numel() // 8 * 8 if content.numel() > _SMALL else 0
     total = 0

@@ -1,16 +1,9 @@
 """Calls, executed lines and calls to the outside, from the interpreter: two sources of the same counts.
 
 `sys.monitoring` (Python 3.12 and later) and `sys.settrace` with `sys.setprofile` (before) tell the same
-events. Rules that hold for both:
-
-- a line counts when it begins: control comes from another line, or jumps back within the line;
-- a generator that goes on counts as a call, as a profiler sees it;
-- a comprehension is part of the function that it stands in, and no call;
-- the outside is what a line of the subject calls by itself: C functions and methods (not classes, not
-  operators), and Python functions of others, those that C calls back included. An import statement is none.
-
-All threads are looked at that begin while recording. Code that a line of the subject compiles in memory
-(`exec`, `eval`) counts on that line.
+events, by the rules of docs/host_work.md. A line counts when it begins: control comes from another line, or
+jumps back within the line. The outside is also what C functions call back. All threads are looked at that
+begin while recording.
 """
 
 import builtins

@@ -34,11 +34,9 @@ def record_host(
 ) -> list[HostWork]:
     """The host work of importing the subject (`load`) and of the wanted workloads.
 
-    Each workload has a fork of its own, so that its first run is a first run. The first builder of all is
-    the pilot: it is always recorded, and modules of others that it imports are imported
-    before the other workloads are forked, so that each does not count (and pay for) the same ones again.
-    `clean` is given the text of an error, and `reseed` is that of `forked`. This process must not have
-    imported the subject.
+    Each workload has a fork of its own. The first builder of all is the pilot, which is always recorded, so
+    that what it imports of others is there for the rest (docs/host_work.md). `clean` is given the text of an
+    error, and `reseed` is that of `forked`. This process must not have imported the subject.
     """
     compile_dir(source_root, quiet=2)  # else the first import of a tree would count the compiler's memory
 

@@ -1,9 +1,7 @@
 """One side of an interleaved pair: a fresh benchmark process that runs a slice whenever it is told to.
 
-Base and head are both set up and then run slices of some 30 ms in turn, so that whatever the machine does for
-longer than that (its speed wanders by 5 % within a minute) meets both. Orders and answers go through a pipe;
-nbbench/measure/pair.py is the other end. Start-up statements are timed once, in a process that has not
-imported the subject.
+Orders and answers go through a pipe; nbbench/measure/pair.py is the other end. Start-up statements are timed
+once, in a process that has not imported the subject. docs/statistics.md says why in slices.
 """
 
 import contextlib

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import product
 from operator import ne
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nbbench.model import Benchmark, Machine, SeriesKey, Status
 from nbbench.record.asv_values import (
@@ -29,6 +29,7 @@ from nbbench.record.asv_values import (
     texts,
     timestamp,
 )
+from nbbench.record.result_arrays import NO_RESULTS, STATES, PackedResults, packed
 
 API_VERSION = 2
 MACHINE_JSON = "machine.json"
@@ -47,31 +48,10 @@ _UNITS = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}
 _KIND_NAMES = {"timeraw": "time", "peakmem": "peakmemory", "mem": "memory"}
 
 
-class ResultRow(NamedTuple):
-    """A benchmark's row of a result file: the fields of its results, each a list over its series in asv's
-    order. Such lists are made and written several times as fast as an object for each result."""
-
-    benchmark: Benchmark
-    machine: str
-    environment: str
-    status: list[Status]
-    value: list[float | None]
-    samples: list[tuple[float, ...]]
-    number: list[int | None]
-    ci_lo: list[float | None]
-    ci_hi: list[float | None]
-    started_at: datetime | None = None
-    duration_s: float | None = None
-
-    @property
-    def keys(self) -> tuple[SeriesKey, ...]:
-        """The row's series; two of them are equal where two values of a parameter read the same."""
-        return series_keys(self.benchmark, self.machine, self.environment)
-
-
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """Everything that one result file says; mappings are pairs sorted by name.
+    """Everything that one result file says; mappings are pairs sorted by name. The `results` of its `rows`
+    lie one behind the other, those of a row in asv's order.
 
     `odd_values` counts what was not usable as it stood: infinite or non-numeric values
     (kept as failed), samples that are not finite numbers (left out) and malformed rows.
@@ -82,13 +62,9 @@ class ParsedFile:
     environment: str
     date: datetime
     params: tuple[tuple[str, str], ...] = ()
-    rows: tuple[ResultRow, ...] = ()
+    rows: tuple[Benchmark, ...] = ()
+    results: PackedResults = NO_RESULTS
     odd_values: int = 0
-
-    @property
-    def size(self) -> int:
-        """How many results it has."""
-        return sum(len(row.value) for row in self.rows)
 
 
 class KnownBenchmarks(dict[str, Benchmark]):
@@ -177,7 +153,7 @@ def parse_result_file(
     commit = name_of(top, "commit_hash", path)
     environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
     known = benchmarks if isinstance(benchmarks, KnownBenchmarks) else KnownBenchmarks(benchmarks)
-    table = _Rows(machine, environment, known)
+    table = _Rows(known)
     for name, row in rows.items():
         table.add_row(name, row, names)
     return ParsedFile(
@@ -187,6 +163,7 @@ def parse_result_file(
         date=date,
         params=pairs(top.get("params")),
         rows=tuple(table.rows),
+        results=packed(table.values, table.states, table.samples, table.details, table.runs),
         odd_values=table.odd,
     )
 
@@ -194,10 +171,13 @@ def parse_result_file(
 class _Rows:
     """Gathers the rows of one file."""
 
-    def __init__(self, machine: str, environment: str, known: KnownBenchmarks) -> None:
-        self.machine, self.environment, self.known = machine, environment, known
-        self.rows: list[ResultRow] = []
-        self.odd = 0
+    def __init__(self, known: KnownBenchmarks) -> None:
+        self.known, self.odd = known, 0
+        self.rows: list[Benchmark] = []
+        self.values, self.states = list[float](), b""
+        self.samples: list[tuple[float, ...]] = []
+        self.details: tuple[list[Any], ...] = [], [], []
+        self.runs: list[tuple[datetime | None, float | None, int]] = []
 
     def add_row(self, name: str, row: Any, columns: list[str]) -> None:
         """Add one benchmark's row; asv drops trailing nulls, so columns may be missing."""
@@ -212,46 +192,38 @@ class _Rows:
         if values is not None and not isinstance(values, list):
             values = [values]
         self.odd += max(0, len(values or ()) - size)
-        statuses, figures = self._figures(_padded(values, size))
-        samples, times, lo, hi = (_padded(cells.get(column), size) for column in _STATISTICS)
-        self.rows.append(
-            ResultRow(
-                of,
-                self.machine,
-                self.environment,
-                statuses,
-                figures,
-                [() if one is None else self._samples(one) for one in samples],
-                list(map(count, times)),
-                _numbers(lo),
-                _numbers(hi),
-                timestamp(cells.get("started_at")),
-                number(cells.get("duration")),
-            )
-        )
+        states, figures = self._figures(_padded(values, size))
+        samples, times, *ends = (_padded(cells.get(column), size) for column in _STATISTICS)
+        self.rows.append(of)
+        self.values += figures
+        self.states += states
+        self.samples += [() if one is None else self._samples(one) for one in samples]
+        for kept, found in zip(self.details, (map(count, times), *map(_numbers, ends)), strict=True):
+            kept += found
+        self.runs.append((timestamp(cells.get("started_at")), number(cells.get("duration")), size))
 
-    def _figures(self, values: list[Any]) -> tuple[list[Status], list[float | None]]:
+    def _figures(self, values: list[Any]) -> tuple[bytes, list[float]]:
         if set(map(type, values)) == {float} and all(map(math.isfinite, values)):  # nearly always
-            return [Status.OK] * len(values), values
+            return bytes(len(values)), values
         told = [self._classify(value) for value in values]
-        return [status for status, _ in told], [value for _, value in told]
+        return bytes(STATES.index(status) for status, _ in told), [value for _, value in told]
 
     def _samples(self, raw: Any) -> tuple[float, ...]:
         kept, dropped = finite_samples(raw)
         self.odd += dropped
         return kept
 
-    def _classify(self, raw: Any) -> tuple[Status, float | None]:
+    def _classify(self, raw: Any) -> tuple[Status, float]:
         """Asv writes null for failed and NaN for skipped; anything else must be a finite number."""
         if raw is None:
-            return Status.FAILED, None
+            return Status.FAILED, 0.0
         value = number(raw)
         if value is not None and math.isfinite(value):
             return Status.OK, value
         if raw == NOT_A_NUMBER or (isinstance(raw, float) and math.isnan(raw)):
-            return Status.SKIPPED, None
+            return Status.SKIPPED, 0.0
         self.odd += 1
-        return Status.FAILED, None
+        return Status.FAILED, 0.0
 
 
 def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -271,7 +243,9 @@ def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _padded(cell: Any, size: int) -> list[Any]:
     """A column of one row: as many entries as it has series, None where the file has none."""
-    found = cell[:size] if isinstance(cell, list) else []
+    found = cell if isinstance(cell, list) else []
+    if len(found) > size:
+        found = found[:size]
     return found if len(found) == size else found + [None] * (size - len(found))
 
 
@@ -326,7 +300,8 @@ def _kind(name: str) -> str:
 
 
 def series_keys(of: Benchmark, machine: str, environment: str) -> tuple[SeriesKey, ...]:
-    """The keys of a row in asv's order: the last parameter varies fastest."""
+    """The keys of a row in asv's order, in which the last parameter varies fastest; two are equal where two
+    values of a parameter read the same."""
     return tuple(
         SeriesKey(of.name, of.version, tuple(zip(of.param_names, values, strict=True)), machine, environment)
         for values in product(*of.params)

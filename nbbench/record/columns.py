@@ -1,10 +1,11 @@
 """The one way from stored results to values: arrays of many series, without an object for each result."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ from numpy.typing import NDArray
 
 from nbbench.model import SeriesKey
 from nbbench.record.engine import Database
-from nbbench.record.read import OF_FILES, series_digest
+from nbbench.record.read import OF_FILES
 from nbbench.record.result_arrays import PACKED_BYTES, series_in
-from nbbench.record.shapes import storable
 
 # The place in STATES.
 SKIPPED = 2
@@ -110,27 +110,16 @@ def _last(rows: NDArray[np.void]) -> NDArray[np.bool_]:
 
 class Samplings:
     """How asv sampled a series at each commit: calls a sample (`number`), samples a result (`repeat`). The
-    first question reads those of all series."""
+    first question reads those of all ``series``, which are known by their ids."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._layouts: dict[str, NDArray[np.int64]] = {}
+    def __init__(self, database: Database, series: Mapping[SeriesKey, int]) -> None:
+        self._database, self._series = database, series
 
     def __call__(self, key: SeriesKey) -> dict[str, dict[str, str]]:
-        """By commit what asv said of a series; of two results the one in the file that was measured last."""
-        query = (
-            "SELECT s.id FROM series s JOIN benchmarks b ON b.id = s.benchmark_id "
-            "WHERE s.digest = ? AND b.project_id = ? AND b.name = ? AND b.version = ?"
-        )
-        asked = series_digest(key), self._database.project_id, storable(key.benchmark), storable(key.version)
-        with self._database.reading() as connection:
-            number = connection.one(query, asked)
-        files = self._files[storable(key.machine), storable(key.environment)]
-        layouts = {layout for _, layout, *_ in files}
-        places = {one: np.flatnonzero(self._layouts[one] == number)[-1:].tolist() for one in layouts}
-        found = {}
-        for commit, layout, *figures in files:
-            for place in places[layout]:
+        """By commit what asv said of a series; of two files the one that was measured last."""
+        found, number = {}, self._series.get(key, -1)
+        for _, commit, ids, *figures in self._files.get((key.machine, key.environment), ()):
+            for place in np.flatnonzero(ids == number).tolist():
                 said = zip(("number", "repeat"), figures, strict=True)
                 found[commit] = {name: str(one[place]) for name, one in said if one.size and one[place]}
         return found
@@ -138,18 +127,18 @@ class Samplings:
     @cached_property
     def _files(self) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
         query = (
-            "SELECT machine, environment, hash, layout, packed, details, sampled "
-            "FROM columns r JOIN commits c ON c.id = r.commit_id "
-            f"WHERE r.{OF_FILES} ORDER BY r.started_at NULLS FIRST, r.file_id"
+            "SELECT machine, environment, started_at, file_id, hash, layout, packed, details, sampled "
+            f"FROM columns r JOIN commits c ON c.id = r.commit_id WHERE {OF_FILES}"
         )
+        layouts: dict[str, NDArray[np.int64]] = {}
         found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
         with self._database.reading() as connection:
             rows = connection.cursor(query, [self._database.project_id])
-            for machine, environment, commit, layout, packed, details, sampled in rows:
-                if layout not in self._layouts:
-                    self._layouts[layout] = np.array(series_in(packed), dtype=np.int64)
+            for machine, environment, began, file, commit, layout, packed, details, sampled in rows:
+                if layout not in layouts:
+                    layouts[layout] = np.array(series_in(packed), dtype=np.int64)
                 numbers = np.array([one or 0 for one in msgpack.decode(details)[0]], dtype=np.int64)
-                samples = msgpack.decode(sampled) if sampled else ()
-                repeats = np.array([len(one or b"") // 8 for one in samples], dtype=np.int32)
-                found[machine, environment].append((commit, layout, numbers, repeats))
-        return found
+                repeats = np.array([len(one or b"") // 8 for one in msgpack.decode(sampled or b"\x90")])
+                one = (began or "", file), commit, layouts[layout], numbers, repeats
+                found[machine, environment].append(one)
+        return {of: sorted(files, key=itemgetter(0)) for of, files in found.items()}

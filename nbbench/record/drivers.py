@@ -16,9 +16,7 @@ import msgspec
 from nbbench.errors import StoreError
 from nbbench.record.schema import URL_HINT, UnusableDatabaseError
 
-# An import adds to indexes all over the file; with SQLite's own 2 MiB most pages are read again each time.
-# Others go through the file once.
-CACHE_KIB, _LESS_KIB = 65536, 8192
+_CACHE_KIB = 8192  # SQLite's own 2 MiB are less than what an import touches
 
 # A server that does not answer by then is down; the system would wait for minutes.
 _CONNECT_S, _UNANSWERED_MS = 10, 60_000
@@ -100,7 +98,7 @@ def open_sqlite(path: Path | None, timeout_s: float, *, read_only: bool) -> sqli
 
 def _configure_sqlite(handle: sqlite3.Connection, timeout_s: float) -> None:
     handle.execute("PRAGMA synchronous=NORMAL")  # safe in WAL: a power cut undoes, never damages
-    handle.execute(f"PRAGMA cache_size=-{_LESS_KIB}")
+    handle.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     # In WAL readers go on while one process writes; a file system without shared memory keeps
     # the older journal. Two processes that switch a new file at once get an error without
     # SQLite's usual wait, so the wait is here.

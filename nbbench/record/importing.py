@@ -13,14 +13,13 @@ from nbbench.record import schema
 from nbbench.record.asv_results import ParsedFile, series_keys
 from nbbench.record.engine import Connection, Database, lasting
 from nbbench.record.read import series_digest
-from nbbench.record.result_arrays import PackedFile
 from nbbench.record.schema import SourceFile
 from nbbench.record.shapes import dumps, storable, time_text
 from nbbench.record.side_files import LedgerFile
 from nbbench.words import escaped
 
 Payload: TypeAlias = (
-    PackedFile | Mapping[str, Benchmark] | Machine | Sequence[ProcessRecord] | LedgerFile | Decision | None
+    ParsedFile | Mapping[str, Benchmark] | Machine | Sequence[ProcessRecord] | LedgerFile | Decision | None
 )
 """What a file gave; None for a file that cannot be used, and for one whose content is known."""
 
@@ -170,14 +169,14 @@ class _Known:
     benchmarks: dict[tuple[str, str], int]
     series: dict[str, int]
     met: dict[tuple[int, str, str], tuple[Benchmark, list[int]]] = field(default_factory=dict)
-    layouts: dict[tuple[tuple[Any, ...], ...], "_Layout"] = field(default_factory=dict)
+    layouts: dict[tuple[Any, ...], "_Layout"] = field(default_factory=dict)
 
 
 class _Layout(NamedTuple):
     """The ``series`` of files with these ``rows`` in their order, also as bytes; what stands for them, and
     the place of the least one."""
 
-    rows: tuple[tuple[Benchmark, str, str], ...]
+    rows: tuple[Benchmark, ...]
     series: list[int]
     ids: bytes
     digest: str
@@ -216,12 +215,12 @@ class _Rows:
         """Write a file and what it gave, in place of what it was; gives the series that got results."""
         where = [self._project, place, storable(file.path)]
         self._connection.cursor(f"DELETE FROM files {_ONE_FILE}", where)
-        if isinstance(payload, PackedFile):
-            file = dataclasses.replace(file, params=payload.of.params)
+        if isinstance(payload, ParsedFile):
+            file = dataclasses.replace(file, params=payload.params)
         elif isinstance(payload, Machine):
             file = dataclasses.replace(file, params=(("machine", payload.name), *payload.facts))
         number = self._new("files", schema.FILE.row(file, project_id=self._project, place=place))
-        if isinstance(payload, PackedFile):
+        if isinstance(payload, ParsedFile):
             return self._put_results(payload, number, report)
         if isinstance(payload, Mapping):
             self._declare(payload)
@@ -241,8 +240,8 @@ class _Rows:
             report.telemetry += self._connection.insert("process_records", new)
         return set()
 
-    def _put_results(self, parsed: PackedFile, number: int, report: ImportReport) -> set[int]:
-        layout, results, commit = self._layout(parsed), parsed.results, self._commit(parsed.of)
+    def _put_results(self, parsed: ParsedFile, number: int, report: ImportReport) -> set[int]:
+        layout, results, commit = self._layout(parsed), parsed.results, self._commit(parsed)
         series = layout.series
         if not series:
             return set()
@@ -250,8 +249,8 @@ class _Rows:
         row = {
             "file_id": number,
             "commit_id": commit,
-            "machine": storable(parsed.of.machine),
-            "environment": storable(parsed.of.environment),
+            "machine": storable(parsed.machine),
+            "environment": storable(parsed.environment),
             "layout": layout.digest,
             "started_at": began and time_text(began),
             "samples": results.samples,
@@ -272,14 +271,14 @@ class _Rows:
         report.results += len(found := set(series))
         return found
 
-    def _layout(self, parsed: PackedFile) -> _Layout:
+    def _layout(self, parsed: ParsedFile) -> _Layout:
         """The series of a file; those of a machine mostly have the same ones."""
         known = self._known.layouts
-        key = tuple((id(benchmark), *where) for benchmark, *where in parsed.rows)
+        key = parsed.machine, parsed.environment, *map(id, parsed.rows)
         if key not in known:
             if len(known) >= _MOST_LAYOUTS:
                 known.clear()
-            series = [number for row in parsed.rows for number in self._series_of(*row)]
+            series = [number for row in parsed.rows for number in self._series_of(row, parsed)]
             ids, first = struct.pack(f"<{len(series)}q", *series), series.index(min(series)) if series else 0
             known[key] = _Layout(parsed.rows, series, ids, hashlib.sha256(ids).hexdigest(), first)
         return known[key]
@@ -311,14 +310,14 @@ class _Rows:
             self._known.benchmarks[key] = self._new("benchmarks", row)
         return self._known.benchmarks[key]
 
-    def _series_of(self, of: Benchmark, machine: str, environment: str) -> list[int]:
+    def _series_of(self, of: Benchmark, parsed: ParsedFile) -> list[int]:
         """The numbers of a row's series; the files of a machine mostly have the same rows."""
-        met = id(of), machine, environment
+        met = id(of), *(where := (parsed.machine, parsed.environment))
         if met not in self._known.met:
             if len(self._known.met) >= _MOST_MET:
                 self._known.met.clear()
             self._benchmark(of)
-            keys = series_keys(of, machine, environment)
+            keys = series_keys(of, *where)
             self._known.met[met] = of, list(map(self._one_series, keys))
         return self._known.met[met][1]
 

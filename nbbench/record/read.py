@@ -30,7 +30,8 @@ if TYPE_CHECKING:  # numpy, which a command with nothing new does without
 
 _KEYED = "series s JOIN benchmarks b ON b.id = s.benchmark_id"
 _KEY = "b.name, b.version, b.param_names, s.params AS parameter_values, s.machine, s.environment"
-OF_FILES = "file_id IN (SELECT id FROM files WHERE project_id = ?)"
+OF_FILES = "(SELECT project_id FROM files WHERE id = file_id) = ?"
+"""That a row is of a file of the project: as a list of files it would be looked up row by row."""
 RESULTS = f"coalesce(sum(length(packed)), 0) / {PACKED_BYTES}"
 """How many results `columns` has."""
 
@@ -83,12 +84,6 @@ class StoreReading(Database):
 
         ranks = self.ranks({commit.hash: place for place, commit in enumerate(self.commits())})
         chosen = [one for one in self.series_keys(machine=machine) if _matches(benchmark, one[1])]
-        of = [self.project_id]
-        with self.reading() as connection:  # one look at all files costs less than many for each series
-            samples = (
-                samples
-                and connection.one(f"SELECT 1 FROM columns WHERE samples > 0 AND {OF_FILES} LIMIT 1", of) == 1
-            )
         for start in range(0, len(chosen), _CHUNK):
             chunk = chosen[start : start + _CHUNK]
             ids = [number for number, *_ in chunk]
@@ -238,7 +233,7 @@ class StoreReading(Database):
         """How asv sampled a series at each commit: calls a sample (`number`), samples a result (`repeat`)."""
         from nbbench.record.columns import Samplings
 
-        return Samplings(self)
+        return Samplings(self, {key: number for number, key, *_ in self.series_keys()})
 
     def process_records(self, commit: str | None = None) -> list[ProcessRecord]:
         """Telemetry in the order of time, or of one commit (by prefix)."""

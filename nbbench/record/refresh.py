@@ -13,12 +13,11 @@ from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, StoreError, UsageError
-from nbbench.record.asv_results import BENCHMARKS_JSON
+from nbbench.record.asv_results import BENCHMARKS_JSON, ParsedFile
 from nbbench.record.branch import branch_line, line_by_date, order_key
 from nbbench.record.drivers import ROLES_HINT
 from nbbench.record.importing import ImportReport, Payload
 from nbbench.record.projects import own_project, place_of
-from nbbench.record.result_arrays import PackedFile
 from nbbench.record.schema import SourceFile, UnusableDatabaseError, parse_url
 from nbbench.record.shapes import digest_of, storable
 from nbbench.record.store import Store
@@ -259,8 +258,8 @@ class _Import:
     def _take(self, new: NewFile, read: FileContent) -> None:
         known, payload = new.known, read.payload
         self._report.bad_lines += read.bad_lines
-        if isinstance(payload, PackedFile):
-            self._report.odd_values += payload.of.odd_values
+        if isinstance(payload, ParsedFile):
+            self._report.odd_values += payload.odd_values
             self._results += payload.results.size
         if read.error:
             self._report.files_bad.append((escaped(new.name), read.error))

@@ -4,16 +4,13 @@ file at a time. `columns` reads those of many at once."""
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import accumulate, chain
-from operator import attrgetter
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from msgspec import msgpack
 
-from nbbench.model import Benchmark, Status
-from nbbench.record.asv_results import ParsedFile
+from nbbench.model import Status
 from nbbench.record.shapes import pack, unpack
 
 STATES = (Status.OK, Status.FAILED, Status.SKIPPED)
@@ -64,33 +61,22 @@ class PackedResults(NamedTuple):
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class PackedFile:
-    """What a result file says: `of` has no rows, those here are benchmark, machine and environment."""
-
-    of: ParsedFile
-    rows: tuple[tuple[Benchmark, str, str], ...]
-    results: PackedResults
-
-
-def pack_file(parsed: ParsedFile) -> PackedFile:
-    """A file with its results packed."""
-    rows, names = parsed.rows, ("status", "value", "samples", "number", "ci_lo", "ci_hi")
-    lists = (list(chain.from_iterable(map(attrgetter(name), rows))) for name in names)
-    status, values, samples, *details = lists
-    states = bytes(len(status))
-    if status.count(Status.OK) < len(status) or None in values:
-        pairs = zip(status, values, strict=True)
-        states = bytes(2 if s is Status.SKIPPED else int(s is Status.FAILED or v is None) for s, v in pairs)
-        values = [0.0 if value is None else value for value in values]
-    results = PackedResults(
-        struct.pack(f"<{len(values)}d", *values) + states,
-        msgpack.encode(details),
-        msgpack.encode([(row.started_at, row.duration_s, len(row.value)) for row in rows]),
-        sum(map(len, samples)),
-        msgpack.encode(list(map(pack, samples))) if any(samples) else None,
+def packed(
+    values: Sequence[float],
+    states: bytes,
+    samples: Sequence[tuple[float, ...]],
+    details: Sequence[Any],
+    runs: Sequence[tuple[datetime | None, float | None, int]],
+) -> PackedResults:
+    """Results by field: ``details`` are `number` and both ends of the interval, ``runs`` as above."""
+    sampled = msgpack.encode(list(map(pack, samples))) if any(samples) else None
+    figures = struct.pack(f"<{len(values)}d", *values) + states
+    return PackedResults(
+        figures, msgpack.encode(details), msgpack.encode(runs), sum(map(len, samples)), sampled
     )
-    return PackedFile(replace(parsed, rows=()), tuple(row[:3] for row in rows), results)
+
+
+NO_RESULTS = packed((), b"", (), ((), (), ()), ())
 
 
 def series_in(packed: bytes) -> tuple[int, ...]:

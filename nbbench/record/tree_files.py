@@ -20,7 +20,6 @@ from nbbench.record.asv_results import (
 from nbbench.record.asv_values import BadFileError, read_bytes
 from nbbench.record.decisions import find_decisions, parse_decision
 from nbbench.record.importing import Payload
-from nbbench.record.result_arrays import pack_file
 from nbbench.record.schema import SourceFile
 from nbbench.record.side_files import parse_ledgers, parse_records
 
@@ -79,7 +78,7 @@ class FileReader:
     def _parse(self, found: TreeFile, data: bytes) -> tuple[Payload, int]:
         """What a file holds, and how many bad lines. Raises BadFileError."""
         if found.kind == "results":
-            return pack_file(parse_result_file(data, found.path, self._declared, found.machine)), 0
+            return parse_result_file(data, found.path, self._declared, found.machine), 0
         if found.kind == "benchmarks":
             declared = parse_benchmarks(data, found.path)
             self._declared = KnownBenchmarks({**self._declared, **declared})

@@ -9,7 +9,7 @@ import shlex
 from typing import Any
 
 from nbbench import __version__, units
-from nbbench.captured import Capture, Check, Findings, RunOutcome, TestRecord, Usage
+from nbbench.captured import Capture, Findings, RunOutcome, TestRecord, Usage
 from nbbench.documents import document
 from nbbench.errors import EvidenceError
 from nbbench.model import to_plain
@@ -24,7 +24,11 @@ def sentences(found: Findings, outcome: RunOutcome) -> list[str]:
     """Everything that a reader should know of the figures, what decides first."""
     run = found.run
     ranked = sorted(found.checks, key=lambda check: check.passed)
-    said = [_run_sentence(found, outcome), *(check_sentence(check) for check in ranked[:_SHOWN])]
+    said = [_run_sentence(found, outcome)]
+    for check in ranked[:_SHOWN]:
+        holds = "holds" if check.passed else "does not hold"
+        asked = f"the test asks for {check.op} {check.threshold:g}"
+        said.append(f"{check.name} is {check.value:.3g}, {asked}: {holds}")
     if graphs := run.compiled_graphs:
         said.append(
             f"not comparable: compiled. Dynamo compiled {graphs} graph{'s' if graphs > 1 else ''} in the "
@@ -51,12 +55,6 @@ def next_actions(found: Findings, outcome: RunOutcome) -> list[str]:
     if timed and run.is_crowded:
         actions.append(f"Give the test no more threads than the {run.cores} it can have.")
     return actions
-
-
-def check_sentence(check: Check) -> str:
-    """`bandwidths[2048] / bandwidths[512] is 0.466, the test asks for >= 0.5: does not hold`."""
-    holds = "holds" if check.passed else "does not hold"
-    return f"{check.name} is {check.value:.3g}, the test asks for {check.op} {check.threshold:g}: {holds}"
 
 
 def failure(test: TestRecord) -> str:

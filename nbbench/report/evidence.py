@@ -28,7 +28,16 @@ def render(export: Export) -> dict[str, str]:
     files = {
         "commands.txt": commands_txt(export),
         "metrics.json": document("metrics", metrics(export)),
-        "benchmark_results.json": document("benchmark-results", _benchmark_results(export)),
+        "benchmark_results.json": document(
+            "benchmark-results",
+            {
+                "stamp": export.stamp,
+                "results": list(export.results),
+                "baseline": export.baseline_commit.hash if export.baseline_commit else None,
+                "baseline_results": list(export.baseline),
+                "ledgers": list(export.ledgers),
+            },
+        ),
         "run_metadata.json": document("run-metadata", _run_metadata(export)),
         "env.txt": _lines(export.environment) or _NOT_RECORDED,
         "torch_env.txt": _lines(export.torch_env.splitlines()) or _NOT_RECORDED,
@@ -78,16 +87,6 @@ def metrics(export: Export) -> dict[str, Any]:
         ],
         "open_events": [flag.event.id for flag in _open_flags(export)],
         "not_judged": not_judged.plain_not_judged(export.not_judged),
-    }
-
-
-def _benchmark_results(export: Export) -> dict[str, Any]:
-    return {
-        "stamp": export.stamp,
-        "results": list(export.results),
-        "baseline": export.baseline_commit.hash if export.baseline_commit else None,
-        "baseline_results": list(export.baseline),
-        "ledgers": list(export.ledgers),
     }
 
 

@@ -10,7 +10,7 @@ from nbbench.disturbance import DisturbedBy, disturbance_of
 from nbbench.model import Commit, ProcessRecord, Result, Status
 from nbbench.report.blocks import Block, Bullets, Head, Item, Table
 from nbbench.verdicts import SeriesNoise
-from nbbench.words import clean, day, plural
+from nbbench.words import clean, day, last_line, plural
 
 _MANY = 20  # commits: from here on a run's cost is a question
 
@@ -116,10 +116,7 @@ def _newest(records: Sequence[ProcessRecord]) -> list[ProcessRecord]:
 def _error(record: ProcessRecord) -> str:
     if record.timed_out:
         return f"timed out after {units.format_seconds(record.wall_s)}"
-    lines = [clean(line) for line in record.stderr_tail.splitlines() if line.strip()]
-    if not lines:
-        return f"exit code {record.exit_code}"
-    return lines[-1]
+    return clean(last_line(record.stderr_tail, f"exit code {record.exit_code}"))
 
 
 def disturbances(records: Sequence[ProcessRecord]) -> list[str]:

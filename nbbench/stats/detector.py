@@ -30,7 +30,7 @@ from nbbench.stats.noise import (
     running_median,
     white_noise,
 )
-from nbbench.stats.scan import critical_value, max_p_value, pick, scan
+from nbbench.stats.scan import compare, critical_value, max_p_value, pick, scan
 from nbbench.stats.segments import MEDIAN_SIGMA, Levels, segments
 
 BoolArray = NDArray[np.bool_]
@@ -239,13 +239,14 @@ def candidate_cuts(raw: FloatArray, limit: float) -> tuple[Levels, list[int]]:
     loud = loudness(raw)
     clipped = clip_spikes(raw, loud)
     levels = Levels(raw, clipped, white_noise(clipped, loud))
-    cuts = pick(scan(clipped, levels.noise), limit)
+    compared = compare(clipped)
+    cuts = pick(scan(compared, levels.noise), limit)
     if not cuts:
         return levels, []
     known = levels.obvious(levels.refine(cuts))
     while True:
         levels = Levels(raw, clipped, estimate_noise(clipped - levels.fit(known), loud))
-        cuts = levels.refine(pick(scan(clipped, levels.noise), limit))
+        cuts = levels.refine(pick(scan(compared, levels.noise), limit))
         certain = levels.certain(levels.prune(cuts, limit, 0.0), CERTAIN_OF_AR)
         # changes that stand out even of noise with too long a memory: measure it again without them
         if len(certain) <= len(known):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbbench.stats.changepoint import EFFECT_Z, Step, levels_as_measured, step_of
 from nbbench.stats.detector import Change
-from nbbench.stats.noise import mad_sigma, median
+from nbbench.stats.noise import mad_sigma, median, quantile
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -77,8 +77,9 @@ def find_mixture(values: ArrayLike, *, alpha: float, min_effect: float) -> Mixtu
     if present.size < LEAST_POINTS or present.min() <= 0 or present.min() == present.max():
         return None
     log = np.log(present)
+    ordered = np.sort(log)
     for count in (2, 3):
-        label = _clusters(log, count)
+        label = _clusters(log, ordered, count)
         if not (_mixed(label) and _stand_apart(log, label, count, min_effect)):
             continue
         parts = [present[label == k] for k in range(count)]
@@ -167,16 +168,20 @@ def _is_visit(before: FloatArray, inside: FloatArray, after: FloatArray) -> bool
 
 
 def _mixed(label: IndexArray) -> bool:
-    """Whether the series keeps coming back to its levels, each of which has its share of values."""
-    turns = int(np.count_nonzero(np.diff(label)))
-    sizes = np.bincount(label)
-    return turns >= LEAST_FLIPS and int(sizes[sizes > 0].min()) >= LEAST_SHARE * label.size
+    """Whether the series keeps coming back to its levels, each of which has its share of values from the
+    first turn to the last: a level that it begins or ends with is no turn."""
+    turns = np.flatnonzero(np.diff(label)) + 1
+    if turns.size < LEAST_FLIPS:
+        return False
+    between = label[turns[0] : turns[-1]]
+    sizes = np.bincount(between)
+    return int(sizes[sizes > 0].min()) >= LEAST_SHARE * between.size
 
 
-def _clusters(log: FloatArray, count: int) -> IndexArray:
-    """Number (n,) of the least-squares cluster of each value, counted upwards; tails are pulled in first."""
-    edges = np.quantile(log, (_TAILS, 1.0 - _TAILS))
-    ordered = np.sort(np.clip(log, *edges))
+def _clusters(log: FloatArray, ordered: FloatArray, count: int) -> IndexArray:
+    """Number (n,) of the least-squares cluster of each value, counted upwards; ``ordered`` are the values
+    ascending, whose tails are pulled in first."""
+    ordered = ordered.clip(quantile(ordered, _TAILS), quantile(ordered, 1.0 - _TAILS))
     sums = np.concatenate(([0.0], np.cumsum(ordered)))
     # the least sum of squares is the greatest sum of (sum of a cluster)² / size
     cuts = np.arange(1, ordered.size)
@@ -211,8 +216,8 @@ def _stand_apart(log: FloatArray, label: IndexArray, count: int, min_effect: flo
 
 def _spread(part: FloatArray) -> float:
     """Sigma of the values of one level; the outer tenths show where it is two."""
-    low, high = np.quantile(part, (0.1, 0.9))
-    return max(mad_sigma(part), float(high - low) / _TENTHS)
+    ordered = np.sort(part)
+    return max(mad_sigma(part), (quantile(ordered, 0.9) - quantile(ordered, 0.1)) / _TENTHS)
 
 
 def _change(at: FloatArray, index: IndexArray, alpha: float, min_effect: float) -> Step | None:

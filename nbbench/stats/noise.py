@@ -33,11 +33,20 @@ def finite(values: ArrayLike) -> "FloatArray":
 def median(values: "FloatArray") -> float:
     """Median of at least one finite value; several times faster than numpy's on the short arrays met here."""
     ordered, middle = values.copy(), values.size // 2
-    if values.size % 2:
-        ordered.partition(middle)
-        return float(ordered[middle])
-    ordered.partition((middle - 1, middle))
-    return float(0.5 * (ordered[middle - 1] + ordered[middle]))
+    if values.size < 256:
+        ordered.sort()
+    else:
+        ordered.partition((middle - 1, middle))
+    upper = ordered.item(middle)
+    return upper if values.size % 2 else 0.5 * (ordered.item(middle - 1) + upper)
+
+
+def quantile(ordered: "FloatArray", share: float) -> float:
+    """A quantile of sorted values, in a tenth of numpy's time (Hyndman and Fan 1996, number 7)."""
+    place = share * (ordered.size - 1)
+    below = int(place)
+    part, one, two = place - below, ordered.item(below), ordered.item(min(below + 1, ordered.size - 1))
+    return two - (two - one) * (1.0 - part) if part >= 0.5 else one + (two - one) * part
 
 
 def mad_sigma(values: "FloatArray") -> float:
@@ -57,7 +66,7 @@ def difference_sigma(log_values: ArrayLike) -> float:
     values = finite(log_values)
     if values.size < 3:
         return 0.0
-    return mad_sigma(np.diff(values)) / math.sqrt(2.0)
+    return mad_sigma(values[1:] - values[:-1]) / math.sqrt(2.0)
 
 
 FloatArray = NDArray[np.float64]
@@ -121,8 +130,14 @@ def running_median(values: FloatArray, half: int) -> FloatArray:
     if width <= 1:
         return values.copy()
     middle = width // 2
-    windows = np.lib.stride_tricks.sliding_window_view(values, width)
-    medians = np.partition(windows, middle, axis=1)[:, middle]
+    if width == 5:  # neither the least nor the greatest of four is it, which leaves three
+        a, b, c, d, e = (values[i : n - 4 + i] for i in range(5))
+        low = np.maximum(np.minimum(a, b), np.minimum(c, d))
+        high = np.minimum(np.maximum(a, b), np.maximum(c, d))
+        medians = np.maximum(np.minimum(low, high), np.minimum(e, np.maximum(low, high)))
+    else:
+        windows = np.lib.stride_tricks.sliding_window_view(values, width)
+        medians = np.partition(windows, middle, axis=1)[:, middle]
     return np.concatenate((np.full(middle, medians[0]), medians, np.full(middle, medians[-1])))
 
 
@@ -151,7 +166,7 @@ def loudness(values: FloatArray) -> FloatArray:
 
     Read from the running median of absolute differences, which neither steps nor single spikes move.
     """
-    differences = np.diff(values)
+    differences = values[1:] - values[:-1]
     size = np.abs(differences - median(differences))
     typical = median(size)
     if values.size < 4 * LOUD_HALF or typical == 0.0:
@@ -168,16 +183,16 @@ def clip_spikes(values: FloatArray, loud: FloatArray) -> FloatArray:
     sigma is that of the series times ``loud``.
     """
     smooth = running_median(values, HALF_WINDOW)
-    sigma = trimmed_variance(np.diff(values))[1] / math.sqrt(2.0)
+    sigma = trimmed_variance(values[1:] - values[:-1])[1] / math.sqrt(2.0)
     if sigma <= 0:
         sigma = blip_sigma(values, smooth)
     reach = SPIKE_SIGMAS * max(sigma, LEAST_SIGMA) * loud
-    return np.clip(values, smooth - reach, smooth + reach)
+    return values.clip(smooth - reach, smooth + reach)
 
 
 def white_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
     """Noise of a spike-free series of n >= 4 points taken for independent: sigma from first differences."""
-    variance, scale = trimmed_variance(np.diff(clipped))
+    variance, scale = trimmed_variance(clipped[1:] - clipped[:-1])
     blips = blip_sigma(clipped, running_median(clipped, HALF_WINDOW)) if scale <= 0 else 0.0
     return Noise(max(math.sqrt(variance / 2.0) if scale > 0 else blips, LEAST_SIGMA), 0.0, loud)
 
@@ -190,7 +205,7 @@ def estimate_noise(clipped: FloatArray, loud: FloatArray) -> Noise:
         around = np.sqrt(0.5 * (loud[lag:] ** 2 + loud[:-lag] ** 2))
         return np.asarray((clipped[lag:] - clipped[:-lag]) / around)
 
-    first, scale = trimmed_variance(np.diff(clipped))
+    first, scale = trimmed_variance(clipped[1:] - clipped[:-1])
     if scale <= 0:
         return white_noise(clipped, loud)
     lags = range(2, max(2, min(MAX_LAG, clipped.size // 4)) + 1)

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,28 +81,49 @@ def _pairs(n: int) -> _Pairs:
     return _Pairs(lengths, list(pairwise(ends)), slices, lengths[first], lengths[second])
 
 
-def scan(values: FloatArray, noise: Noise) -> Scan:
-    """All contrasts of a spike-free series of n >= 2 MIN_SEGMENT points.
+class Compared(NamedTuple):
+    """What every pair of windows shows, whatever the noise: the squared difference of their means, and the
+    sum of squares inside of both, (pairs, n + 1) each. Good until the next series is compared."""
+
+    pairs: _Pairs
+    contrast: FloatArray
+    spread: FloatArray
+    room: FloatArray
+
+
+def compare(values: FloatArray) -> Compared:
+    """The windows of a spike-free series of n >= 2 MIN_SEGMENT points."""
+    pairs = _pairs(values.size)
+    mean, spread = _windows(values - median(values), pairs.lengths)
+    mean_after, spread_after = _starting(mean, pairs.lengths, 0.0), _starting(spread, pairs.lengths, np.inf)
+    contrast, within, room = _room(pairs.left.size, values.size + 1)
+    for i, ((a, b), after) in enumerate(zip(pairs.rows, pairs.second, strict=True)):
+        np.subtract(mean_after[after], mean[i], out=contrast[a:b])
+        np.add(spread_after[after], spread[i], out=within[a:b])
+    contrast *= contrast
+    return Compared(pairs, contrast, within, room)
+
+
+def scan(compared: Compared, noise: Noise) -> Scan:
+    """All contrasts of a series.
 
     The contrast is (mean right - mean left)^2 / (s^2 v): v is its variance under AR(1) noise of unit variance
     and s^2 the larger of the noise of the series and the variance inside the two windows.
     """
-    pairs = _pairs(values.size)
-    mean, spread = _windows(values - median(values), pairs.lengths)
-    mean_after, spread_after = _starting(mean, pairs.lengths, 0.0), _starting(spread, pairs.lengths, np.inf)
-    contrast = np.empty((pairs.left.size, values.size + 1))
-    variance = np.empty_like(contrast)
-    for i, ((a, b), after) in enumerate(zip(pairs.rows, pairs.second, strict=True)):
-        np.subtract(mean_after[after], mean[i], out=contrast[a:b])
-        np.add(spread_after[after], spread[i], out=variance[a:b])
+    pairs, variance = compared.pairs, compared.room
     one, two = pairs.left.astype(np.float64), pairs.right.astype(np.float64)
     share = contrast_variance(one, two, noise.rho)
-    variance *= (share / (one + two - 2.0))[:, None]
+    np.multiply(compared.spread, (share / (one + two - 2.0))[:, None], out=variance)
     np.maximum(variance, (share * noise.sigma**2)[:, None], out=variance)
-    contrast *= contrast
-    squared = np.empty(contrast.shape, dtype=np.float32)
-    np.divide(contrast, variance, out=squared, casting="same_kind")
+    squared = np.empty(variance.shape, dtype=np.float32)
+    np.divide(compared.contrast, variance, out=squared, casting="same_kind")
     return Scan(pairs.left, pairs.right, squared)
+
+
+@lru_cache(maxsize=2)
+def _room(rows: int, columns: int) -> FloatArray:
+    """Three arrays of this shape, again and again: new memory costs as much as computing."""
+    return np.empty((3, rows, columns))
 
 
 def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
@@ -138,7 +160,8 @@ def pick(found: Scan, limit: float) -> list[int]:
     """
     places = np.flatnonzero(found.squared >= limit * limit)
     squared = found.squared.ravel()[places]
-    row, position = np.divmod(places, found.squared.shape[1])
+    row = places // found.squared.shape[1]  # faster than divmod
+    position = places - row * found.squared.shape[1]
     start, end = position - found.left[row], position + found.right[row]
     chosen: list[int] = []
     while squared.size:

@@ -181,10 +181,12 @@ class Levels:
     def prune(self, cuts: list[int], limit: float, min_effect: float) -> tuple[list[int], list[CutTest]]:
         """Drop the weakest cut and refine the others, until all reach ``limit`` standard errors and
         ``min_effect``."""
+        known = self._tests
         while cuts:
-            tests = [self.test(*around(cuts, i, self.n)) for i in range(len(cuts))]
+            places = zip([0, *cuts], cuts, [*cuts[1:], self.n], strict=False)
+            tests = [known[place] if place in known else self.test(*place) for place in places]
             strength = [t.statistic if abs(t.effect) >= min_effect else 0.0 for t in tests]
-            weakest = int(np.argmin(strength))
+            weakest = strength.index(min(strength))
             if strength[weakest] >= limit:
                 return cuts, tests
             cuts = self._closed_up(cuts[:weakest] + cuts[weakest + 1 :], limit, min_effect)
@@ -322,12 +324,6 @@ class Levels:
 def bounds(cuts: list[int], i: int, n: int) -> tuple[int, int]:
     """Start of the level before cut i and end of the level that it opens."""
     return (cuts[i - 1] if i else 0), (cuts[i + 1] if i + 1 < len(cuts) else n)
-
-
-def around(cuts: list[int], i: int, n: int) -> tuple[int, int, int]:
-    """Cut i between its bounds."""
-    a, b = bounds(cuts, i, n)
-    return a, cuts[i], b
 
 
 def segments(cuts: list[int], n: int) -> list[tuple[int, int]]:

@@ -1,8 +1,5 @@
-"""A new project for any package: what its repository tells of it, and the files that a project consists of.
-
-The project is a folder of its own (`benchmarks/` of the repository unless another is named), as numpy's and
-scipy's are. So none of the repository's files changes: a pyproject.toml beside a setup.py would change how
-pip builds the package, and `results/` at the top of a flat repository would be taken for a second package.
+"""A new project for any package: what its repository tells of it, and the files that a project consists of
+(docs/other-packages.md).
 """
 
 import contextlib

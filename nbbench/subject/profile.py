@@ -1,8 +1,5 @@
-"""What nbbench knows of the package that it measures: its profile, presets among it.
-
-A profile is data (TOML): one that comes with nbbench (`subjects/NAME/profile.toml`), chosen by
-`[tool.nbbench] subject = "NAME"`, or a table `[tool.nbbench.subject]` in the project's pyproject.toml.
-Its fields that are settings (package, branch, plan …) are read by nbbench/config.py.
+"""What nbbench knows of the package that it measures: its profile, presets among it (docs/subject.md). Fields
+that are settings (package, branch, plan …) are read by nbbench/config.py.
 """
 
 import re
@@ -67,6 +64,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: Mapping[Variable, str] = {}
     variables: tuple[str, ...] = ()
     run_bench: str = ""
+    bisect_series: str = ""
     gate_workloads: str = ""
     usual_workloads: str = ""
     range_workloads: str = ""
@@ -79,7 +77,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dependencies: Mapping[Package, Dependency] = {}
 
     def __post_init__(self) -> None:
-        for name in ("run_bench", "gate_workloads", "usual_workloads", "range_workloads"):
+        for name in ("run_bench", "bisect_series", "gate_workloads", "usual_workloads", "range_workloads"):
             check_pattern(name, getattr(self, name))
         check_pattern("default_dtype", self.default_dtype[1])
 

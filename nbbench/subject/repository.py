@@ -1,8 +1,5 @@
-"""The registered subject: a bare repository of refs that borrows its objects from a clone.
-
-asv reads `.nbbench/subject.git`. It holds no objects of its own (`objects/info/alternates`
-points at the clone), so registering is instant, works on clones that lack blobs, and never
-writes into the user's repository.
+"""The registered subject: a bare repository of refs that borrows its objects from a clone
+(docs/architecture.md); asv reads `.nbbench/subject.git`.
 """
 
 import contextlib

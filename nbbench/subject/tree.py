@@ -57,7 +57,9 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
         fresh = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=trees_dir))
         try:
             _write(git_dir, tree, measured_path, fresh)
-            _check_links(fresh)
+            for link in fresh.rglob("*"):  # wherever other links on their way lead
+                if link.is_symlink() and not link.resolve().is_relative_to(fresh.resolve()):
+                    raise UnfitTree(f"the link {link.relative_to(fresh)} leads out of the tree")
             try:
                 fresh.rename(target)
             except OSError:
@@ -94,13 +96,6 @@ def _write(git_dir: Path, tree: str, measured_path: str, fresh: Path) -> None:
         below = [] if path == "." else [f"--prefix={path}/"]
         git(git_dir, ["read-tree", *below, tree], environment=where)
         git(git_dir, ["checkout-index", "--all"], environment=where)
-
-
-def _check_links(folder: Path) -> None:
-    """Refuse links that lead out of the tree, wherever other links on their way lead."""
-    for link in folder.rglob("*"):
-        if link.is_symlink() and not link.resolve().is_relative_to(folder.resolve()):
-            raise UnfitTree(f"the link {link.relative_to(folder)} leads out of the tree")
 
 
 def _prune(trees_dir: Path) -> None:

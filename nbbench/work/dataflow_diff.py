@@ -127,9 +127,7 @@ class DataflowDiff:
     def start(self) -> tuple[int, int | None] | None:
         """The step of head at which the image begins to differ, and the step of base to compare with it.
 
-        Where a step took another value that base has elsewhere (zeros, another column), the step that gave
-        the value is asked instead; where a program took another way, what decided that. None where torch
-        dispatched nothing that differs.
+        docs/first_difference.md has the rules. None where torch dispatched nothing that differs.
         """
         if not self.of_head.first:
             return None

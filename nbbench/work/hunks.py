@@ -1,8 +1,5 @@
-"""Which hunks of a difference cause a change of exact work: the smallest set that reproduces it.
-
-Subsets of the hunks are recorded, and delta debugging (`stats.minimal_set`) finds the set. What each hunk
-carries is told by adding it alone and by leaving it out, and that the others are innocent by one recording
-of head without the set.
+"""Which hunks of a difference cause a change of exact work: the smallest set that reproduces it,
+and what each of them carries (docs/ledger.md).
 """
 
 import math

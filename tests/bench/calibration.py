@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbbench.stats.changepoint import detect_steps
 from nbbench.stats.detector import candidate_cuts
-from nbbench.stats.scan import scan
+from nbbench.stats.scan import compare, scan
 
 FloatArray = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def null_maxima(kind: NoiseKind, n: int, series: int, seed: int) -> FloatArray:
     greatest = np.empty(series)
     for i in range(series):
         levels, _ = candidate_cuts(noise_sample(kind, n, rng), NULL_CANDIDATES)
-        greatest[i] = scan(levels.clipped, levels.noise).squared.max()
+        greatest[i] = scan(compare(levels.clipped), levels.noise).squared.max()
     return np.sort(np.sqrt(greatest))
 
 

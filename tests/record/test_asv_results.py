@@ -83,7 +83,7 @@ def test_a_full_row():
     assert (first.number, first.ci_lo, first.ci_hi, first.duration_s) == (3, 0.9, 1.1, 11.5)
     assert first.started_at == datetime(2025, 2, 28, 12, 34, 11, 230_000, UTC)
     assert (second.ci_lo, second.ci_hi, second.samples) == (-math.inf, math.inf, (2.0,))
-    assert [row.benchmark for row in parsed.rows] == [
+    assert list(parsed.rows) == [
         Benchmark("b.time_x", "v", "seconds", "time", ("letter",), (("'a'", "'b'"),), "Words")
     ]
 
@@ -111,7 +111,7 @@ def test_parameter_names_need_the_same_count():
 def test_an_undeclared_benchmark_has_asvs_unit_of_its_kind(name, kind):
     parsed = parse({name: [[1.0], [], None]})
     unit = {"time": "seconds", "peakmemory": "bytes", "memory": "bytes"}.get(kind, "")
-    assert parsed.rows[0].benchmark == Benchmark(name, "", unit, kind)
+    assert parsed.rows[0] == Benchmark(name, "", unit, kind)
     assert results_in(parsed)[0].unit == unit
 
 

@@ -28,7 +28,7 @@ def put(store, number, values, name=None, started=None):
         commit=commit_hash(number),
         environment="py3.11",
         date=START + timedelta(days=number),
-        rows=rows_of(results, benchmark()),
+        **rows_of(results, benchmark()),
     )
     put_parsed(store, parsed, name or f"box/{number}.json")
 
@@ -114,7 +114,7 @@ def test_the_columns_of_a_file_say_what_its_rows_do(store):
     put(store, 2, {1: 5.0, 2: math.inf, 0: -0.5})
     results = [Result(KEYS[place], commit_hash(3), Status.OK, value) for place, value in ((1, 7.0), (0, 8.0))]
     results.append(Result(KEYS[1], commit_hash(3), Status.OK, 9.0))
-    put_parsed(store, ParsedFile("box", commit_hash(3), "py3.11", START, rows=rows_of(results)), "box/3.json")
+    put_parsed(store, ParsedFile("box", commit_hash(3), "py3.11", START, **rows_of(results)), "box/3.json")
     put(store, 4, {})
     states = {"ok": 0, "failed": 1, "skipped": 2}
     with store.reading() as connection:

@@ -35,7 +35,7 @@ def fill(store, series=6):
             commit=commit_hash(number),
             environment=KEY.environment,
             date=START,
-            rows=rows_of(results, benchmark(KEY.benchmark, "1", ["size"])),
+            **rows_of(results, benchmark(KEY.benchmark, "1", ["size"])),
         )
         put_parsed(store, parsed, f"box/{number}.json")
     store.place_commits(

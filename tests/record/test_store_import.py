@@ -267,14 +267,14 @@ def test_statuses(store, tmp_path):
 
 
 def test_a_value_that_the_database_refuses_costs_one_file(store, tree, monkeypatch):
-    good = tree_files.pack_file
+    good = tree_files.parse_result_file
 
-    def poisoned(parsed):
-        packed = good(parsed)
-        bad = packed.results._replace(samples=2**70)
-        return replace(packed, results=bad) if parsed.commit == commit_hash(4) else packed
+    def poisoned(*args):
+        parsed = good(*args)
+        bad = parsed.results._replace(samples=2**70)
+        return replace(parsed, results=bad) if parsed.commit == commit_hash(4) else parsed
 
-    monkeypatch.setattr(tree_files, "pack_file", poisoned)
+    monkeypatch.setattr(tree_files, "parse_result_file", poisoned)
     report = import_results(store, tree)
     assert [name for name, _ in report.files_bad] == ["box/00000004-py3.11.json"]
     assert (report.files_new, report.results) == (9, 27)

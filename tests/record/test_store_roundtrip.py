@@ -36,7 +36,7 @@ counts = st.integers(0, 2**63 - 1)
 def results(draw):
     values = draw(st.lists(texts, max_size=3))
     pairs = tuple((f"param{i + 1}", value) for i, value in enumerate(values))
-    key = SeriesKey(draw(names), draw(names), pairs, draw(names), draw(names))
+    key = SeriesKey(draw(names), draw(names), pairs, "box", "env")
     value = draw(st.none() | finite)
     return Result(
         key=key,
@@ -65,7 +65,7 @@ def test_results(store, found):
     number = next(numbers)
     commit = commit_hash(number)
     found = [replace(r, commit=commit) for r in found]
-    parsed = ParsedFile("box", commit, "env", START, rows=rows_of(found))
+    parsed = ParsedFile("box", commit, "env", START, **rows_of(found))
     done = put_parsed(store, parsed, f"box/{number}.json")
     assert (done.results, done.samples) == (len(found), sum(len(r.samples) for r in found))
     back = {r.key: exact(r) for r in store.results(commit=commit)}
@@ -109,6 +109,6 @@ def test_sample_counts(store, size):
     key = SeriesKey("b.time_x", "1", (), "box", "env")
     samples = tuple(float(i) for i in range(size))
     result = Result(key, "c" * 40, Status.OK, 1.0, samples=samples)
-    parsed = ParsedFile("box", "c" * 40, "env", START, rows=rows_of([result]))
+    parsed = ParsedFile("box", "c" * 40, "env", START, **rows_of([result]))
     assert put_parsed(store, parsed, "box/1.json").samples == size
     assert store.series()[0].points[0].samples == samples

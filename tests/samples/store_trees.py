@@ -11,9 +11,9 @@ from pathlib import Path
 from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Benchmark, Commit, ProcessRecord, Result
 from nbbench.record import schema
-from nbbench.record.asv_results import ParsedFile, ResultRow
+from nbbench.record.asv_results import ParsedFile, series_keys
 from nbbench.record.importing import ImportReport
-from nbbench.record.result_arrays import PACKED_BYTES, pack_file
+from nbbench.record.result_arrays import PACKED_BYTES, STATES, PackedResults, packed
 from nbbench.record.schema import SourceFile
 from nbbench.record.shapes import digest_of
 
@@ -125,26 +125,31 @@ def benchmark(name="suite.time_run", version="v1", names=("size",)) -> Benchmark
 
 def results_in(parsed: ParsedFile) -> list[Result]:
     """The results of a file one by one."""
-    found = []
-    for row in parsed.rows:
-        lists = row.status, row.value, row.samples, row.number, row.ci_lo, row.ci_hi
-        for key, status, value, *rest in zip(row.keys, *lists, strict=True):
-            cells = (status, value, row.benchmark.unit, *rest, row.started_at, row.duration_s)
-            found.append(Result(key, parsed.commit, *cells))
-    return found
+    where = parsed.machine, parsed.environment
+    keys = [(key, of.unit) for of in parsed.rows for key in series_keys(of, *where)]
+    found = zip(keys, *parsed.results.lists(range(parsed.results.size)), strict=True)
+    return [Result(key, parsed.commit, s, value, unit, *rest) for (key, unit), s, value, *rest in found]
 
 
-def rows_of(results, declared=None) -> tuple[ResultRow, ...]:
+def rows_of(results, declared=None) -> dict:
     """Results as the rows of a file, one in each; of the ``declared`` benchmark, where one is given."""
     made = []
     for one in results:
         key = one.key
         names, values = tuple(n for n, _ in key.params), tuple((value,) for _, value in key.params)
         plain = Benchmark(key.benchmark, key.version, one.unit, "", names)
-        of = replace(declared or plain, name=key.benchmark, version=key.version, params=values)
-        lists = ([one.status], [one.value], [one.samples], [one.number], [one.ci_lo], [one.ci_hi])
-        made.append(ResultRow(of, key.machine, key.environment, *lists, one.started_at, one.duration_s))
-    return tuple(made)
+        made.append(replace(declared or plain, name=key.benchmark, version=key.version, params=values))
+    return {"rows": tuple(made), "results": packed_of(results)}
+
+
+def packed_of(results) -> PackedResults:
+    return packed(
+        [one.value or 0.0 for one in results],
+        bytes(STATES.index(one.status) for one in results),
+        [one.samples for one in results],
+        [[getattr(one, name) for one in results] for name in ("number", "ci_lo", "ci_hi")],
+        [(one.started_at, one.duration_s, 1) for one in results],
+    )
 
 
 _VOLATILE = {"id", "mtime_ns"}
@@ -154,7 +159,7 @@ def put_parsed(store, parsed, name: str, digest: str | None = None):
     """One parsed result file, in place of what it gave before."""
     digest = digest_of(name, repr(parsed)) if digest is None else digest
     report = ImportReport()
-    store.import_batch([(source(name, digest), pack_file(parsed))], report=report)
+    store.import_batch([(source(name, digest), parsed)], report=report)
     return report
 
 

@@ -195,3 +195,13 @@ def test_long_levels_that_differ_by_a_drift_are_no_step():
     step = detect_steps(levels(np.repeat([0, 1], 200)), alpha=0.05)
     assert np.median(values[200:]) > 1.05 * np.median(values[:200])
     assert [one.index for one in step] == [200] and without_flips(step, values) == ()
+
+
+def test_a_level_that_a_series_begins_or_ends_with_is_no_turn():
+    """Ninety values with seven outliers among them are a level; what lies before and after are others."""
+    log = 0.01 * np.random.default_rng(5).standard_normal(140)
+    log[28:118] += 1.5
+    log[[30, 38, 45, 60, 77, 90, 104]] -= 1.5
+    assert find_mixture(np.exp(log), alpha=0.05, min_effect=0.05) is None
+    log[28:118:3] -= 1.5
+    assert find_mixture(np.exp(log), alpha=0.05, min_effect=0.05) is not None

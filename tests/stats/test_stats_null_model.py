@@ -6,6 +6,7 @@ from scipy import stats as reference
 
 from nbbench.stats.noise import Noise
 from nbbench.stats.scan import (
+    compare,
     critical_value,
     equivalent_statistic,
     max_p_value,
@@ -73,7 +74,7 @@ def test_windows_grow_and_leave_room_for_the_other_side():
 
 def test_the_scan_by_hand():
     values = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
-    found = scan(values, Noise(0.5, 0.0, np.ones(6)))
+    found = scan(compare(values), Noise(0.5, 0.0, np.ones(6)))
     assert (found.left.tolist(), found.right.tolist()) == ([3], [3])
     # (1 - 0)^2 / (0.25 (1/3 + 1/3)) at the split, and nothing elsewhere
     assert found.squared[0].tolist() == pytest.approx([0, 0, 0, 6, 0, 0, 0])
@@ -81,4 +82,4 @@ def test_the_scan_by_hand():
 
 def test_picked_cuts_do_not_look_across_each_other():
     values = np.repeat([0.0, 1.0, 0.0, 2.0], 10) + 0.01 * np.random.default_rng(1).standard_normal(40)
-    assert pick(scan(values, Noise(0.01, 0.0, np.ones(40))), 10.0) == [10, 20, 30]
+    assert pick(scan(compare(values), Noise(0.01, 0.0, np.ones(40))), 10.0) == [10, 20, 30]
