@@ -34,7 +34,7 @@ from nbbench.subject.hunks import diff_trees
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import measurable, open_subject
 from nbbench.words import Say
-from nbbench.work.count_diff import OrderChange, ScaleLaws, diff_all, diff_scales, scale_laws
+from nbbench.work.count_diff import ScaleLaws, diff_all, diff_scales, scale_laws
 from nbbench.work.first_search import first_difference, smallest_change
 from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
@@ -149,14 +149,18 @@ def explain_commits(
     wanted = bench or usual
     torch = ledger_torch(settings, ends, say)
     match, names = line_match(settings, base, head), matching_workloads(settings, wanted)
-    sides = [found_ledgers(settings, commit, wanted, say, torch, servers) for commit in ends]
-    host = _host(settings, ends, names, torch, say, servers)
-    recorded = list(zip(sides, host, strict=True))
-    if subject_or_none(settings) is not None and recorded_again(
-        settings, ends, recorded, say, match, servers
-    ):
-        sides = [found_ledgers(settings, commit, wanted, say, torch, servers) for commit in ends]
-        host = _host(settings, ends, names, torch, say, servers)
+
+    def on_record() -> tuple[list[dict[str, Ledger]], list[Mapping[str, HostWork]]]:
+        """The ledgers and host work of both; what is missing is recorded where a subject is registered."""
+        found = [found_ledgers(settings, commit, wanted, say, torch, servers) for commit in ends]
+        ensure_work(settings, HOST, ends, names, say=say, servers=servers)
+        return found, [known_work(settings, commit, torch).host for commit in ends]
+
+    sides, host = on_record()
+    if subject_or_none(settings) is not None:
+        both = list(zip(sides, host, strict=True))
+        if recorded_again(settings, ends, both, say, match, servers):
+            sides, host = on_record()
     if bench is None:
         more = [known_work(settings, commit, torch).ledgers for commit in ends]
         for name in more[0].keys() & more[1].keys():
@@ -177,6 +181,11 @@ def explain_commits(
     first = None
     if changed is not None and subject_or_none(settings) is not None:
         first = first_difference(settings, ends, changed.workload, match, say, servers=servers)
+    # What grows with another power: in the families of the workloads that were asked for, else in all.
+    declared = suite_workloads(settings.root)
+    asked = {one.family for one in declared.workloads if bench is None or bench.search(one.name)}
+    scales = [one for one in declared.scales if one.family in asked]
+    growth = scaled_work(settings, ends, scales, torch=torch, say=say, servers=servers)
     return Explanation(
         base,
         head,
@@ -188,7 +197,7 @@ def explain_commits(
         not_compared=tuple(not_compared),
         host=diff_all(host[0], host[1], match) if all(host) else None,
         first=first,
-        orders=tuple(_orders(settings, ends, bench, torch, say, servers)),
+        orders=tuple(diff_scales(*growth)),
         left_out=sum(not any(n in side for side in sides) for n in every) if bench is None else 0,
     )
 
@@ -308,30 +317,6 @@ def found_ledgers(
         return workload_ledgers(settings, commit, wanted, say=say, servers=servers)
     kept = known_work(settings, commit, torch).ledgers
     return {name: one for name, one in kept.items() if wanted.search(name)}
-
-
-def _host(
-    settings: Settings, ends: Sequence[Commit], wanted: Sequence[str], torch: str, say: Say, servers: Servers
-) -> list[Mapping[str, HostWork]]:
-    """The host work of both commits; what is missing is recorded where a subject is registered."""
-    ensure_work(settings, HOST, ends, wanted, say=say, servers=servers)
-    return [known_work(settings, commit, torch).host for commit in ends]
-
-
-def _orders(
-    settings: Settings,
-    ends: Sequence[Commit],
-    bench: re.Pattern[str] | None,
-    torch: str,
-    say: Say,
-    servers: Servers,
-) -> list[OrderChange]:
-    """What grows with another power: in the families of the workloads that were asked for, else in all."""
-    declared = suite_workloads(settings.root)
-    asked = {one.family for one in declared.workloads if bench is None or bench.search(one.name)}
-    scales = [one for one in declared.scales if one.family in asked]
-    base, head = scaled_work(settings, ends, scales, torch=torch, say=say, servers=servers)
-    return diff_scales(base, head)
 
 
 def _compare(
