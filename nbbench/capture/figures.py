@@ -135,7 +135,7 @@ def checks_of(tests: Iterable[TestRecord]) -> tuple[Check, ...]:
     found: dict[tuple[str, str, str, float], Check] = {}
     for test in tests:
         for source, figures in (*test.held, *_failed(test.longrepr)):
-            if (check := compare(figures, source, test.nodeid)) is not None:
+            if (check := read_check(figures, source, test.nodeid)) is not None:
                 found[check.test, check.name, check.op, check.threshold] = check
     return tuple(found.values())
 
@@ -147,7 +147,7 @@ def _failed(longrepr: str) -> list[tuple[str, str]]:
     return [(source, match["expression"]) for match in _EXPLAINED.finditer(longrepr)]
 
 
-def compare(expression: str, source: str = "", test: str = "") -> Check | None:
+def read_check(expression: str, source: str = "", test: str = "") -> Check | None:
     """`0.176 >= (0.378 * 0.5)` as a check; a product on the right makes it a ratio against a factor.
 
     `source` is the expression with names, where it is known. None when it is not one comparison of numbers.

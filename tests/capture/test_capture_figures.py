@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from capture_samples import ASSERTION, BANDWIDTH, FAILED_LONGREPR, failed_test, passed_test
 
-from nbbench.capture.figures import checks_of, compare, figures_of, parse_figures
+from nbbench.capture.figures import checks_of, figures_of, parse_figures, read_check
 from nbbench.captured import TestRecord
 
 
@@ -111,7 +111,7 @@ def test_of_an_assertion_in_a_loop_the_last_figures_count() -> None:
     ],
 )
 def test_comparisons(expression: str, source: str, expected: tuple[object, ...]) -> None:
-    check = compare(expression, source)
+    check = read_check(expression, source)
     assert check is not None
     assert (check.name, check.op) == expected[:2]
     assert check.value == pytest.approx(expected[2]) and check.threshold == expected[3]
@@ -133,7 +133,7 @@ def test_comparisons(expression: str, source: str, expected: tuple[object, ...])
     ],
 )
 def test_what_is_not_one_comparison_of_numbers(expression: str) -> None:
-    assert compare(expression) is None
+    assert read_check(expression) is None
 
 
 def test_the_sample_holds_what_pytest_prints() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbbench.capture.figures import compare, figures_of, parse_figures
+from nbbench.capture.figures import figures_of, parse_figures, read_check
 from nbbench.capture.findings import judged
 from nbbench.capture.test_records import parse_test_records
 from nbbench.captured import RunOutcome, TestRecord, TestRun
@@ -95,13 +95,13 @@ def test_everything_that_is_read_can_be_judged_and_written(
 
 @given(TEXT, TEXT)
 def test_comparisons_evaluate_numbers_only(expression: str, source: str) -> None:
-    check = compare(expression, source)
+    check = read_check(expression, source)
     assert check is None or check.passed in (True, False)
 
 
 @given(st.floats(0.001, 1e6), st.floats(0.001, 1e6), st.floats(0.01, 10.0))
 def test_a_ratio_against_a_factor_agrees_with_the_assertion(a: float, b: float, factor: float) -> None:
-    check = compare(f"{a!r} >= ({b!r} * {factor!r})", f"x >= y * {factor!r}")
+    check = read_check(f"{a!r} >= ({b!r} * {factor!r})", f"x >= y * {factor!r}")
     assert check is not None and check.passed is (a >= b * factor)
 
 
