@@ -71,42 +71,33 @@ def explain(
     """
     from nbbench.history.history import event_ends, find_event
     from nbbench.measure.warm_runs import Servers
+    from nbbench.report.explain import explain_blocks, explain_payload
     from nbbench.work.work import explain_commits, explain_torch, find_commit
 
     wanted = pattern(bench) if bench is not None else None
     if torch and (head is not None or hunks):
         raise UsageError("--torch compares one commit with itself", hint="give BASE alone, without --hunks")
-    if torch:
-        found = explain_torch(app.settings, find_commit(app.settings, base), torch, wanted, say=app.say)
-        return _report(app, found, lines, markdown)
-    if head is not None:
-        ends = find_commit(app.settings, base), find_commit(app.settings, head)
+    if torch or head is not None:
+        other = base if head is None else head
+        ends = find_commit(app.settings, base), find_commit(app.settings, other)
     elif (event := find_event(app.settings, base)) is not None:
         ends = event_ends(app.settings, event)
     else:
         raise UsageError(f"no event {base!r}", hint="give two commits, or an id of `nbbench regressions`")
     with Servers() as servers:
-        found = explain_commits(app.settings, *ends, wanted, say=app.say, servers=servers)
-        return _report(app, found, lines, markdown, servers if hunks else None)
-
-
-def _report(
-    app: App, found: "Explanation", lines: int, markdown: str | None, servers: "Servers | None" = None
-) -> int:
-    """Report what was found, with the hunks that cause it where there are servers to record them."""
-    from nbbench.report.explain import explain_blocks, explain_payload
-
-    blocks, payload = explain_blocks(found, lines=lines), explain_payload(found)
-    code = EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
-    if servers is not None:
-        code = _add_hunks(app, found, blocks, payload, servers) or code
+        if torch:
+            found = explain_torch(app.settings, ends[0], torch, wanted, say=app.say)
+        else:
+            found = explain_commits(app.settings, *ends, wanted, app.say, servers)
+        blocks, payload = explain_blocks(found, lines=lines), explain_payload(found)
+        code = EXIT_OK if found.diffs else EXIT_INCONCLUSIVE
+        if hunks:
+            code = _add_hunks(app, found, blocks, payload, servers) or code
     app.report("explain", payload, blocks, markdown=markdown, version=2)
     return code
 
 
-def _add_hunks(
-    app: App, found: "Explanation", blocks: list[Block], payload: dict[str, Any], servers: "Servers"
-) -> int:
+def _add_hunks(app: App, found: "Explanation", blocks: list[Block], payload: Any, servers: "Servers") -> int:
     """Put what a search for hunks finds behind the first sentence; 0, or the exit code of an interrupt."""
     from nbbench.cli.signals import interrupt_code
     from nbbench.measure.process_env import measuring

@@ -131,13 +131,7 @@ def find_commit(settings: Settings, name: str) -> Commit:
 
 
 def explain_commits(
-    settings: Settings,
-    base: Commit,
-    head: Commit,
-    bench: re.Pattern[str] | None,
-    *,
-    say: Say,
-    servers: Servers,
+    settings: Settings, base: Commit, head: Commit, bench: re.Pattern[str] | None, say: Say, servers: Servers
 ) -> Explanation:
     """Compare two commits: ledgers (recording what is missing), lines, measured times.
 
@@ -151,16 +145,14 @@ def explain_commits(
     match, names = line_match(settings, base, head), matching_workloads(settings, wanted)
 
     def on_record() -> tuple[list[dict[str, Ledger]], list[Mapping[str, HostWork]]]:
-        """The ledgers and host work of both; what is missing is recorded where a subject is registered."""
         found = [found_ledgers(settings, commit, wanted, say, torch, servers) for commit in ends]
         ensure_work(settings, HOST, ends, names, say=say, servers=servers)
         return found, [known_work(settings, commit, torch).host for commit in ends]
 
     sides, host = on_record()
-    if subject_or_none(settings) is not None:
-        both = list(zip(sides, host, strict=True))
-        if recorded_again(settings, ends, both, say, match, servers):
-            sides, host = on_record()
+    both = list(zip(sides, host, strict=True))
+    if subject_or_none(settings) is not None and recorded_again(settings, ends, both, say, match, servers):
+        sides, host = on_record()
     if bench is None:
         more = [known_work(settings, commit, torch).ledgers for commit in ends]
         for name in more[0].keys() & more[1].keys():
