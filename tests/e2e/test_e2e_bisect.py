@@ -14,8 +14,7 @@ import pytest
 from e2e_project import Project, wait_until
 from planted_history import BROKEN, LITTLE_WORK, SERIES, SLEEP, WORK, plant
 
-# One process: each would make what the tests share.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bisect")]
+pytestmark = pytest.mark.e2e
 
 NAME = "vectorisation.Sources.time_generate"
 

@@ -21,7 +21,7 @@ from stub_torch import stub_torch
 from nbbench.record.stamp import verify_folder
 from nbbench.subject.subjects.nanobragg.demo import TIP_HASH, write_demo
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("capture")]
+pytestmark = pytest.mark.e2e
 
 MAPPED = "tests/test_at_perf_003.py::TestATPERF003MemoryBandwidth::test_memory_bandwidth_utilization"
 SECRET = "hunter2-" + "Zq8" * 6

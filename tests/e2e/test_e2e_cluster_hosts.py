@@ -18,7 +18,7 @@ from nbbench.measure.cluster_task import hardware_class
 from tests.docs.schema_check import checked
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster_hosts")]
+pytestmark = pytest.mark.e2e
 
 PORT = 8786
 

@@ -13,7 +13,6 @@ from e2e_project import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("compiled"),  # one process: each would compile
     pytest.mark.skipif(bool(compiler_missing()), reason=compiler_missing()),
 ]
 

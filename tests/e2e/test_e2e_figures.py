@@ -9,7 +9,7 @@ from e2e_project import planted
 
 from nbbench.probe.ceiling import LARGEST_ARRAY_BYTES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import pytest
 from e2e_project import planted
 from planted_history import plant
 
-# One process: each would make what the tests share.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("gate")]
+pytestmark = pytest.mark.e2e
 
 TIMED = ("--bench", r"Warm\.time_run\(512, 'float32'\)")
 

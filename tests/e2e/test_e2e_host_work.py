@@ -217,7 +217,6 @@ def losses(branch):
     return {(names.get(e["hi_commit"]), e["phase"], e["cause"]): e for e in events}
 
 
-@pytest.mark.xdist_group("events of host work")
 @pytest.mark.thorough
 class TestEvents:
     def test_a_peak_has_both_lines(self, losses):

@@ -21,7 +21,6 @@ from nbbench.report.site import Site, SiteFacts
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("site"),
     pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium"),
 ]
 EVENT = "E-12ab34cd"

@@ -16,7 +16,7 @@ from test_e2e_cluster import COMMITS, hashes, holding, new_project, place  # noq
 from test_e2e_cluster_hosts import held, results_are_whole
 
 pytest.importorskip("dask_jobqueue", reason="the extra `cluster` is not installed")
-pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slurm]
 
 NODES = ("n1", "n2")
 DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
