@@ -99,7 +99,8 @@ def captured(checkout: Path, folder: Path, **environment: str) -> Capture:
 
 
 def findings(project: Project, run: tuple[Capture, Path], **options) -> Findings:
-    return findings_of(load_settings(project.root), run[0], run[1], **options)
+    asked = {"environment": {}, "audited": True, "say": lambda _: None, **options}
+    return findings_of(load_settings(project.root), *run, **asked)
 
 
 @pytest.fixture(scope="module")
