@@ -33,7 +33,7 @@ test: $(STAMP) ## Run linters, type checks and the whole test suite
 	$(BIN)/python -m pytest $(TWO) --ignore=tests/e2e
 	$(BIN)/python -m pytest $(TWO) tests/e2e -m 'not thorough' -rs --durations=25
 
-thorough: $(STAMP) ## The end-to-end tests that `make test` leaves out (6 minutes)
+thorough: $(STAMP) ## The end-to-end tests that `make test` leaves out
 	$(BIN)/python -m pytest $(TWO) tests/e2e -m thorough
 
 check: $(STAMP) ## The fast part of the tests
