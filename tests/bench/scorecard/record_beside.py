@@ -1,16 +1,16 @@
 """Record histories with the canaries of `nbbench.probe.canary` beside every value.
 
     python -m tests.bench.scorecard.record_beside aa RAW.jsonl --points 250 --limit-s 450
-    python -m tests.bench.scorecard.record_beside branch RAW.jsonl --seed 4 [--again]
+    python -m tests.bench.scorecard.record_beside branch RAW.jsonl --seed 4 [--again | --in-order]
     python -m tests.bench.scorecard.record_beside pack history.npz aa3=RAW.jsonl branch4=RAW2.jsonl
 
 `aa` measures the last commit of the registered subject again and again (the gate's series); `branch` each
-commit of the branch once, in the order in which `nbbench run` takes them (the series of `record`). A value is
-a process of its own, forked from one that has torch imported: canaries, workload, canaries. `pack` adds the
-recordings to an archive that is there, in the order of the branch, as `NAME_values` (points, series),
-`NAME_beside` (points, series, programs), `NAME_waited` (points, series): seconds, seconds, and the share of
-its time that the process waited for a core; of a branch also `NAME_position` and `NAME_at` (points,): the
-places on the branch, and seconds since the recording began.
+commit of the branch once, in the order in which `nbbench run` takes them or, with `--in-order`, oldest first as
+`asv run` does (the series of `record`). A value is a process of its own, forked from one that has torch
+imported: canaries, workload, canaries. `pack` adds the recordings to an archive that is there, in the order of
+the branch, as `NAME_values` (points, series), `NAME_beside` (points, series, programs), `NAME_waited` (points,
+series): seconds, seconds, and the share of its time that the process waited for a core; of a branch also
+`NAME_position` and `NAME_at` (points,): the places on the branch, and seconds since the recording began.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=0, help="of the order of commits")
     parser.add_argument("--again", action="store_true", help="in the order of `nbbench run --again`")
+    parser.add_argument("--in-order", action="store_true", help="commit after commit")
     asked = parser.parse_args()
     if asked.what == "pack":
         pack(asked.out, dict(pair.split("=", 1) for pair in asked.raw))
@@ -79,6 +80,8 @@ def record(asked: argparse.Namespace) -> None:
     lots = random.Random(asked.seed)
     if not branch:
         chosen = commits[-1:] * asked.points
+    elif asked.in_order:
+        chosen = commits
     elif asked.again:
         chosen = lots.sample(commits, len(commits))
     else:
