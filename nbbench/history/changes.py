@@ -35,6 +35,7 @@ from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_
 from nbbench.history.together import (
     FileTimes,
     MeasuredAt,
+    PlaceOdds,
     Together,
     shared_levels,
     shared_slowness,
@@ -48,7 +49,7 @@ from nbbench.record.workers import MANY_POINTS, share_work, useful_jobs
 from nbbench.stats.canary import disturbed_beside, remove_drift, without_disturbed
 from nbbench.stats.changepoint import Step, detect_steps, exact_steps, levels_as_measured, series_alpha
 from nbbench.stats.detector import ALONE
-from nbbench.stats.known import known_steps
+from nbbench.stats.known import known_steps, lent_values, place_tests
 from nbbench.stats.mixture import Mixture, find_mixture, without_flips
 from nbbench.stats.paired import q_values
 from nbbench.stats.shared import slow_alone, slow_in_a_row
@@ -123,7 +124,6 @@ def judge_history(
     judge = _Judge(history, min_effect, declared)
     judge.look_beside(history)
     done: list[_Judged] = []
-
     if (stored := history.stored) is not None and len(stored):
         jobs = useful_jobs(stored.points) if jobs is None else jobs
         for judged in share_work(judge.part, stored.parts(), jobs=jobs if stored.shared else 1):
@@ -163,6 +163,7 @@ class _Judge:
         self._agreed: dict[SeriesKey, Mapping[str, tuple[float, float]]] = {}
         self._siblings = Siblings()
         self._shared = self._slow = self._speed = Together({}, {})
+        self._odds = PlaceOdds()
         self._measured_at = FileTimes(history.measured_at, self.order)
         self._work = WorkHistory(history.ledgers, self.order)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
@@ -182,6 +183,8 @@ class _Judge:
             self._slow = shared_slowness(self.order, filter(None, map(self._collections, curves())))
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
+            for one in curves():
+                self._look_at_places(one)
         if self._canaries.levels:
             self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
 
@@ -209,6 +212,12 @@ class _Judge:
             logs = np.where(slow_alone(np.atleast_2d(logs).mean(axis=0), shares), np.nan, logs)
         return one, np.atleast_2d(logs), self._at(one)
 
+    def _look_at_places(self, one: Curve) -> None:
+        levels = self._work.confirming(one)
+        if levels.any() and (logs := self._undisturbed_logs(one)) is not None:
+            lent = lent_values(np.exp(logs), one.values, levels)
+            self._odds.add(one.key, one.commits, place_tests(*lent, levels))
+
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
         key, commits = one.key, tuple(one.commits)
         at = self._canaries.at(key, commits)
@@ -226,8 +235,8 @@ class _Judge:
         return replace(one, values=values)
 
     def part(self, part: range) -> list[_Judged]:
-        """Read some curves of the database and judge them, in whichever process this is."""
-        use_workloads(self._suite)  # another process knows no project
+        """Read some curves of the database and judge them, in any process, which knows no project."""
+        use_workloads(self._suite)
         return [self.one(place, found) for place, found in self._stored.read(part)] if self._stored else []
 
     def one(self, place: int, one: Curve) -> _Judged:
@@ -258,21 +267,22 @@ class _Judge:
     def _noisy_steps(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> tuple[Step, ...]:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
         floored = np.maximum(values, metric.least_change) if metric.least_change else values
-        confirmed, levels = self._confirmed(one), self._levels(one)
+        confirmed, levels, odds = self._confirmed(one), self._levels(one), self._odds.of(one.key, one.commits)
         # exact work knows where its levels end; the rest is searched for
         asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
-        known, factors = known_steps(floored, levels, **asked)
+        lent, errors = lent_values(floored, one.values, levels)
+        known, factors = known_steps(lent, levels, errors=errors, odds=odds, **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:
             places = {step.index for step in known}
             both = sorted((*known, *(s for s in steps if s.index not in places)), key=lambda s: s.index)
-            steps = levels_as_measured(tuple(both), floored)
+            steps = levels_as_measured(tuple(both), lent)
             steps = tuple(step for step in steps if abs(step.effect) >= self._min_effect)
         if len(steps) > 1:  # a burst has two
             told, at = confirmed != 0, self._at(one)
             if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
                 told |= measured_alone(at)
-            steps = without_bursts(steps, np.isfinite(floored), told, [step.index for step in known])
+            steps = without_bursts(steps, np.isfinite(lent), told, [step.index for step in known])
         if steps and np.ptp(levels) == 0 and not confirmed.any():
             steps = without_flips(steps, floored, self._min_effect)
         return levels_as_measured(steps, values) if steps and metric.least_change else steps

@@ -1,5 +1,6 @@
 """What the series of a machine share: what none shows by itself, all of them may show together."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.model import SeriesKey
+from nbbench.stats.known import place_odds
 from nbbench.stats.shared import SharedJumps, SharedSlowness, SharedSpeed
 
 _Floats = NDArray[np.float64]
@@ -67,6 +69,29 @@ def shared_slowness(order: CommitOrder, series: Iterable[_Measured]) -> Together
     """Which share of a machine's series are slow at each commit."""
     slow = _by_machine(order, series, SharedSlowness)
     return Together(_places(order), {name: one.shares() for name, one in slow.items()})
+
+
+class PlaceOdds:
+    """How likely each series changes where its work does, by the other series of its machine whose work
+    changed at the same commit."""
+
+    def __init__(self) -> None:
+        self._tests: dict[tuple[str, str, str], dict[SeriesKey, tuple[float, float]]] = defaultdict(dict)
+
+    def add(self, key: SeriesKey, commits: Sequence[str], tests: Iterable[tuple[int, float, float]]) -> None:
+        """Take what a test of each of a series' places by itself says."""
+        for at, effect, p_value in tests:
+            self._tests[key.machine, key.environment, commits[at]][key] = effect, p_value
+
+    def of(self, key: SeriesKey, commits: Sequence[str]) -> _Floats:
+        """The odds (n,) at a series' ``commits``; 1 where it was not tested."""
+        odds = np.ones(len(commits))
+        for i, commit in enumerate(commits):
+            tests = self._tests.get((key.machine, key.environment, commit), {})
+            if key in tests:
+                others = [test for other, test in tests.items() if other != key]
+                odds[i] = place_odds(tests[key][0], others)
+        return odds
 
 
 def _places(order: CommitOrder) -> dict[str, int]:

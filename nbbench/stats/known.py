@@ -5,6 +5,9 @@ work, where no step inflates it.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,16 +31,81 @@ FloatArray = NDArray[np.float64]
 REACH = 12
 """Points on each side that a contrast looks at: near ones say what a machine that wanders did not."""
 
-FEW_FREEDOM, MANY_FREEDOM = 5.0, 20.0
-"""Degrees of freedom of the test: a level of one or two points may be spikes."""
+FREEDOM = 20.0
+"""Degrees of freedom of the test."""
 
-ELSEWHERE_SIGMAS = 3.0
+ELSEWHERE_SIGMAS = 4.0
 """A place up to three points away that fits the values better by this many sigmas squared is where they
 changed: then the known place is not it."""
 
 
+LEAST_LENT = 8
+"""Disturbed values in levels that have undisturbed ones, too: fewer do not tell by how much they are off."""
+
+NOTABLE = 0.1
+"""p-value up to which a test of a place by itself speaks for a step."""
+
+PRIOR, PRIOR_TESTS = 0.3, 1.0
+"""Share of the places at which work changed that change a time, before any test, and how many tests this is
+worth."""
+
+LEAST_SHARE = 0.02
+"""Least share that a place is given, and that it lacks at most."""
+
+
+def lent_values(values: ArrayLike, measured: ArrayLike, levels: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """The undisturbed ``values`` (n,) with, in those of the ``levels`` (n,) that have none, all that was
+    ``measured`` (n,), less what such values are too slow by; and the standard deviation (n,) of these.
+
+    Both are read from the disturbed values of levels that have undisturbed ones: the median, and the MAD. NaN
+    is a missing value; nothing is lent where fewer than LEAST_LENT tell.
+    """
+    clean, number = np.array(values, dtype=np.float64), np.asarray(levels)
+    error = np.zeros(clean.size)
+    every = np.asarray(measured, dtype=np.float64)
+    spare = np.isnan(clean) & (every > 0)
+    off: list[float] = []
+    empty = np.zeros(clean.size, dtype=np.bool_)
+    for level in np.unique(number[spare]):
+        inside = number == level
+        known = clean[inside & np.isfinite(clean)]
+        if known.size and known.min() > 0:
+            off += (np.log(every[inside & spare]) - median(np.log(known))).tolist()
+        elif not known.size:
+            empty |= inside & spare
+    if len(off) >= LEAST_LENT and empty.any():
+        rest = np.array(off)
+        clean[empty] = every[empty] * math.exp(-max(median(rest), 0.0))
+        error[empty] = max(mad_sigma(rest), LEAST_SIGMA)
+    return clean, error
+
+
+def place_tests(values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> list[tuple[int, float, float]]:
+    """Index, log ratio and p-value of a step at every place where the number of the ``levels`` changes, each
+    tested by itself; as `known_steps` takes its arguments."""
+    if (one := _Series.of(values, errors, levels)) is None:
+        return []
+    found = [one.tested(one.cuts, i, 0.0) for i in range(len(one.cuts))]
+    return [(int(one.index[c.cut]), c.after - c.before, c.p_value) for c in found]
+
+
+def place_odds(effect: float, others: Sequence[tuple[float, float]]) -> float:
+    """Odds that a series changes at a place, before its own value there counts: by the ``others``, log ratio
+    and p-value of the series whose work changed there as well, and the sign of its own ``effect``."""
+    spoke = sum(p <= NOTABLE and other * effect > 0 for other, p in others)
+    share = (spoke + PRIOR * PRIOR_TESTS) / (len(others) + PRIOR_TESTS)
+    share = min(max(share, LEAST_SHARE), 1.0 - LEAST_SHARE)
+    return share / (1.0 - share)
+
+
 def known_steps(
-    values: ArrayLike, levels: ArrayLike, *, alpha: float, min_effect: float
+    values: ArrayLike,
+    levels: ArrayLike,
+    *,
+    alpha: float,
+    min_effect: float,
+    errors: ArrayLike | None = None,
+    odds: ArrayLike | None = None,
 ) -> tuple[tuple[Step, ...], FloatArray]:
     """Steps of positive ``values`` (n,) at the places where the number of the known ``levels`` (n,) changes,
     and the factors (n,) by which the values lie above the first of these levels; NaN is a missing value.
@@ -45,30 +113,95 @@ def known_steps(
     Each place is tested by Student's t on the medians of up to REACH points on both sides, under AR(1) noise
     as it is within the levels. The weakest is dropped and its neighbours tested again, until all that are
     left pass Benjamini and Hochberg's rule at ``alpha`` over all places, and reach ``min_effect``, a log
-    ratio.
+    ratio. ``errors`` (n,) are the standard deviations of lent values, 0 for others: they count where a side
+    has no other. ``odds`` (n,) weigh the p-values (Genovese, Roeder and Wasserman 2006,
+    doi:10.1093/biomet/93.3.509): the mean weight over the places is 1.
     """
-    array, number = np.asarray(values, dtype=np.float64), np.asarray(levels)
-    index = np.flatnonzero(np.isfinite(array))
-    fitted = np.ones(array.size)
-    if index.size < 2 * MIN_SEGMENT or array[index].min() <= 0:
+    fitted = np.ones(np.asarray(levels).size)
+    one = _Series.of(values, np.zeros(fitted.size) if errors is None else errors, levels)
+    if one is None:
         return (), fitted
-    if not (cuts := (np.flatnonzero(np.diff(number[index])) + 1).tolist()):
-        return (), fitted
-    log = np.log(array[index])
-    sigma, rho = _noise_within(log, cuts)
-    tests = len(cuts)
-    found = [_tested(log, cuts, i, sigma, rho, min_effect) for i in range(tests)]
+    cuts, tests = list(one.cuts), len(one.cuts)
+    weight = np.ones(fitted.size) if odds is None else np.asarray(odds, dtype=np.float64)
+    weight = weight[one.index] / float(np.mean(weight[one.index[cuts]]))
+    found = [one.tested(cuts, i, min_effect) for i in range(tests)]
     while cuts:
-        worst = max(range(len(cuts)), key=lambda i: found[i].p_value)
-        if found[worst].p_value <= alpha * len(cuts) / tests:
+        weighed = [1.0 if c.p_value == 1.0 else c.p_value / weight[c.cut] for c in found]
+        worst = max(range(len(cuts)), key=lambda i: (found[i].p_value == 1.0, weighed[i]))
+        if found[worst].p_value < 1.0 and weighed[worst] <= alpha * len(cuts) / tests:
             break
         del cuts[worst], found[worst]
         for i in range(max(worst - 1, 0), min(worst + 1, len(cuts))):
-            found[i] = _tested(log, cuts, i, sigma, rho, min_effect)
-    medians = [median(log[a:b]) for a, b in segments(cuts, log.size)]
+            found[i] = one.tested(cuts, i, min_effect)
+    medians = [median(one.log[a:b]) for a, b in segments(cuts, one.log.size)]
     for cut, level in zip(cuts, medians[1:], strict=True):
-        fitted[index[cut] :] = math.exp(level - medians[0])
-    return tuple(step_of(one, index) for one in found), fitted
+        fitted[one.index[cut] :] = math.exp(level - medians[0])
+    return tuple(one.step(change) for change in found), fitted
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """The logs (m,) of the values that there are, their ``index`` (m,) and ``errors`` (m,), the first point
+    of each later level, ``cuts``, and the noise; ``number`` (n,) is that of the level of each point."""
+
+    log: FloatArray
+    index: NDArray[np.int64]
+    errors: FloatArray
+    cuts: list[int]
+    number: NDArray[Any]
+    sigma: float
+    rho: float
+
+    @classmethod
+    def of(cls, values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> "_Series | None":
+        """None where there are too few values, one is not positive, or there is but one level."""
+        array, number = np.asarray(values, dtype=np.float64), np.asarray(levels)
+        index = np.flatnonzero(np.isfinite(array)).astype(np.int64)
+        if index.size < 2 * MIN_SEGMENT or array[index].min() <= 0:
+            return None
+        if not (cuts := _cuts(number[index])):
+            return None
+        log, lent = np.log(array[index]), np.asarray(errors, dtype=np.float64)[index]
+        own = lent == 0.0
+        if int(own.sum()) < 2 * MIN_SEGMENT:
+            own[:] = True
+        return cls(log, index, lent, cuts, number, *_noise_within(log[own], _cuts(number[index][own])))
+
+    def tested(self, cuts: list[int], i: int, min_effect: float) -> Change:
+        """The change at the ``i``-th of the ``cuts`` that are left."""
+        from scipy.special import stdtr
+
+        cut, (a, b) = cuts[i], bounds(cuts, i, self.log.size)
+        (left, wider), (right, late) = (
+            self._side(max(a, cut - REACH), cut),
+            self._side(cut, min(b, cut + REACH)),
+        )
+        before, after = median(left), median(right)
+        variance = contrast_variance(float(left.size), float(right.size), self.rho)
+        error = MEDIAN_SIGMA * math.sqrt(self.sigma**2 * variance + wider + late)
+        p_value = 2.0 * float(stdtr(FREEDOM, -abs(after - before) / error))
+        if abs(after - before) < min_effect or _elsewhere(left, right, before, after, self.sigma):
+            p_value = 1.0
+        return Change(cut, cut, cut, before, after, error, p_value)
+
+    def _side(self, start: int, stop: int) -> tuple[FloatArray, float]:
+        """The values of one side, without those that are lent where there are others, and what the lent ones
+        add to the variance of their mean."""
+        log, error = self.log[start:stop], self.errors[start:stop]
+        own = error == 0.0
+        return (log[own], 0.0) if own.any() else (log, median(error) ** 2 / error.size)
+
+    def step(self, change: Change) -> Step:
+        """A step in the values' own unit, which came with one of the commits at which a level begins."""
+        found = step_of(change, self.index)
+        since = int(self.index[change.cut - 1])
+        begun = since + 1 + np.flatnonzero(np.diff(self.number[since : found.index + 1]))
+        return replace(found, lo=int(begun[0]), hi=int(begun[-1]))
+
+
+def _cuts(number: NDArray[Any]) -> list[int]:
+    """Points at which another level begins."""
+    return [int(at) + 1 for at in np.flatnonzero(np.diff(number))]
 
 
 def _noise_within(log: FloatArray, cuts: list[int]) -> tuple[float, float]:
@@ -82,21 +215,6 @@ def _noise_within(log: FloatArray, cuts: list[int]) -> tuple[float, float]:
     loud = loudness(rest)
     noise = estimate_noise(clip_spikes(rest, loud), loud)
     return max(noise.sigma, mad_sigma(rest), LEAST_SIGMA), noise.rho
-
-
-def _tested(log: FloatArray, cuts: list[int], i: int, sigma: float, rho: float, min_effect: float) -> Change:
-    from scipy.special import stdtr
-
-    cut, (a, b) = cuts[i], bounds(cuts, i, log.size)
-    left, right = log[max(a, cut - REACH) : cut], log[cut : min(b, cut + REACH)]
-    before, after = median(left), median(right)
-    few = min(left.size, right.size) < MIN_SEGMENT
-    error = MEDIAN_SIGMA * sigma * math.sqrt(contrast_variance(float(left.size), float(right.size), rho))
-    freedom = FEW_FREEDOM if few else MANY_FREEDOM
-    p_value = 2.0 * float(stdtr(freedom, -abs(after - before) / error))
-    if abs(after - before) < min_effect or _elsewhere(left, right, before, after, sigma):
-        p_value = 1.0
-    return Change(cut, cut, cut, before, after, error, p_value)
 
 
 def _elsewhere(left: FloatArray, right: FloatArray, before: float, after: float, sigma: float) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.known import known_steps
+from nbbench.stats.known import known_steps, lent_values, place_odds, place_tests
 
 ASKED = {"alpha": 0.05, "min_effect": 0.05}
 
@@ -34,7 +34,7 @@ def test_a_step_has_its_place_levels_and_the_p_value_of_student():
     assert up.after == pytest.approx(math.exp(np.median(np.log(values[10:12]))))
     assert up.effect == pytest.approx(math.log(up.after / up.before))
     error = (up.effect_hi - up.effect) / 1.959963984540054
-    assert up.p_value == pytest.approx(2 * t.sf(abs(up.effect) / error, 5))
+    assert up.p_value == pytest.approx(2 * t.sf(abs(up.effect) / error, 20))
     assert factors[[0, 10, 12]] == pytest.approx(
         (1.0, up.after / up.before, down.after / up.before), rel=0.02
     )
@@ -96,3 +96,76 @@ def test_scale_and_missing_values_change_no_verdict(scale, missing, seed):
     assert [s.effect for s in scaled] == pytest.approx([s.effect for s in steps], abs=1e-9)
     wider, _ = known_steps(np.insert(values, missing, np.nan), np.insert(number, missing, 0), **ASKED)
     assert [s.effect for s in wider] == pytest.approx([s.effect for s in steps])
+
+
+def test_a_step_lies_at_the_commit_that_changed_the_work_though_its_first_values_are_missing():
+    values = np.repeat((1.0, 1.5), 20) * noise(40, 0.01)
+    values[20:24] = math.nan
+    ((step,), _) = known_steps(values, runs(20, 20), **ASKED)
+    assert (step.lo, step.index, step.hi) == (20, 24, 20)
+    ((step,), _) = known_steps(values, runs(20, 2, 18), **ASKED)
+    assert (step.lo, step.hi) == (20, 22)
+
+
+def test_a_level_without_undisturbed_values_is_lent_what_was_measured_there():
+    """Disturbed values of the other levels are 0.2 too high in the middle, with a MAD of 0.1."""
+    levels, values = runs(12, 2, 12), np.repeat((1.0, 3.0, 2.0), (12, 2, 12))
+    measured = values.copy()
+    off = [0.0, 0.1, 0.2, 0.3, 0.4]
+    disturbed = [*range(5), *range(14, 19)]
+    measured[disturbed] *= np.exp(off * 2)
+    clean = values.copy()
+    clean[[*disturbed, 12, 13]] = math.nan
+    lent, error = lent_values(clean, measured, levels)
+    assert lent[12:14] == pytest.approx(3.0 * math.exp(-0.2))
+    assert error[12:14] == pytest.approx(0.1 * 1.4826, rel=1e-3)
+    assert np.isnan(lent[disturbed]).all()
+    assert not error[[*range(12), *range(14, 26)]].any()
+    few = clean.copy()
+    few[disturbed[:3]] = values[disturbed[:3]]
+    assert np.isnan(lent_values(few, measured, levels)[0][12:14]).all()
+    assert (lent_values(values, measured, levels)[0] == values).all()
+
+
+def test_lent_values_count_by_their_own_error_and_leave_the_noise_alone():
+    values = np.repeat((1.0, 1.4, 1.0), (15, 2, 15)) * noise(32, 0.01)
+    errors = np.zeros(32)
+    errors[15:17] = 0.05
+    steps, _ = known_steps(values, runs(15, 2, 15), errors=errors, **ASKED)
+    assert [s.index for s in steps] == [15, 17]
+    error = (steps[0].effect_hi - steps[0].effect) / 1.959963984540054
+    assert error == pytest.approx(
+        math.sqrt(math.pi / 2 * (0.05**2 / 2 + 0.01**2 * (1 / 2 + 1 / 12))), rel=0.1
+    )
+    assert not known_steps(values, runs(15, 2, 15), errors=errors * 6, **ASKED)[0]
+
+
+def test_odds_let_a_weak_step_pass_and_hold_another_back():
+    values = np.repeat((1.0, 1.075, 1.0, 1.075), 10) * noise(40, 0.04, 2)
+    levels = runs(10, 10, 10, 10)
+    tests = {at: p for at, _, p in place_tests(values, np.zeros(40), levels)}
+    weak = min(tests, key=lambda at: tests[at])
+    odds = np.full(40, 0.02)
+    assert 0.001 < tests[weak] < 0.1
+    odds[weak] = 49.0
+    assert weak in [s.index for s in known_steps(values, levels, odds=odds, **ASKED)[0]]
+    odds = np.full(40, 49.0)
+    odds[weak] = 0.02
+    assert weak not in [s.index for s in known_steps(values, levels, odds=odds, **ASKED)[0]]
+    same = known_steps(values, levels, **ASKED)[0]
+    assert known_steps(values, levels, odds=np.full(40, 7.0), **ASKED)[0] == same
+
+
+@pytest.mark.parametrize(
+    ("others", "share"),
+    [
+        ([], 0.3),
+        ([(0.2, 0.01)], 1.3 / 2),
+        ([(0.2, 0.01), (-0.2, 0.01), (0.2, 0.2)], 1.3 / 4),
+        ([(0.2, 1e-9)] * 200, 0.98),
+        ([(-0.2, 1e-9)] * 200, 0.02),
+    ],
+)
+def test_the_odds_of_a_place_count_those_that_moved_the_same_way(others, share):
+    assert place_odds(0.1, others) == pytest.approx(share / (1 - share))
+    assert place_odds(-0.1, [(-effect, p) for effect, p in others]) == pytest.approx(share / (1 - share))

@@ -67,7 +67,9 @@ def places(
     if work:
         for name, truth, found_there in zip(names, truths, timed, strict=True):
             moved = {index[c.hi_commit] for _, c in told if _is_work_of(c, name)}
-            found_there |= {at for at in _untimed(truth, moved) if all(abs(at - k) > 2 for k in found_there)}
+            # what was found at another place where its work moved belongs there
+            alone = {k: found_there - (moved - {k}) for k in _untimed(truth, moved)}
+            found_there |= {at for at, others in alone.items() if all(abs(at - k) > 2 for k in others)}
     return [sorted(places) for places in timed]
 
 

@@ -5,12 +5,13 @@
     python -m tests.bench.scorecard.record_beside pack history.npz aa3=RAW.jsonl branch4=RAW2.jsonl
 
 `aa` measures the last commit of the registered subject again and again (the gate's series); `branch` each
-commit of the branch once, in the order in which `nbbench run` takes them or, with `--in-order`, oldest first as
-`asv run` does (the series of `record`). A value is a process of its own, forked from one that has torch
-imported: canaries, workload, canaries. `pack` adds the recordings to an archive that is there, in the order of
-the branch, as `NAME_values` (points, series), `NAME_beside` (points, series, programs), `NAME_waited` (points,
-series): seconds, seconds, and the share of its time that the process waited for a core; of a branch also
-`NAME_position` and `NAME_at` (points,): the places on the branch, and seconds since the recording began.
+commit of the branch once, in the order in which `nbbench run` takes them or, with `--in-order`, oldest first
+as `asv run` does (the series of `record`). A value is a process of its own, forked from one that has torch
+imported: canaries, workload, canaries. `pack` adds the recordings to an archive that is there, in the order
+of the branch, as `NAME_values` (points, series), `NAME_beside` (points, series, programs), `NAME_waited`
+(points, series): seconds, seconds, and the share of its time that the process waited for a core; of a branch
+also `NAME_position` and `NAME_at` (points,): the places on the branch, and seconds since the recording
+began.
 """
 
 from __future__ import annotations
