@@ -162,8 +162,8 @@ class _Judge:
         self._canaries = canary_levels(history.records)
         self._agreed: dict[SeriesKey, Mapping[str, tuple[float, float]]] = {}
         self._siblings = Siblings()
-        self._shared = self._slow = self._speed = Together({}, {})
-        self._odds = PlaceOdds()
+        self._shared, self._odds = Together({}, {}), PlaceOdds()
+        self._slow = self._speed = self._shared
         self._measured_at = FileTimes(history.measured_at, self.order)
         self._work = WorkHistory(history.ledgers, self.order)
         # The ledgers have the suite's own counts of more commits: its tracks serve asv's graphs.
@@ -178,7 +178,7 @@ class _Judge:
                 yield from (self._settled(found) for part in stored.parts() for _, found in stored.read(part))
             yield from (self._settled(curve(self.order, one)) for one in history.series)
 
-        # Reading many series twice takes seconds. What undeclared benchmarks share is the machine's.
+        # What undeclared benchmarks share is the machine's.
         if history.stored is None or history.stored.points <= MANY_POINTS:
             self._slow = shared_slowness(self.order, filter(None, map(self._collections, curves())))
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
@@ -235,8 +235,8 @@ class _Judge:
         return replace(one, values=values)
 
     def part(self, part: range) -> list[_Judged]:
-        """Read some curves of the database and judge them, in any process, which knows no project."""
-        use_workloads(self._suite)
+        """Read some curves of the database and judge them, in whichever process this is."""
+        use_workloads(self._suite)  # another process knows no project
         return [self.one(place, found) for place, found in self._stored.read(part)] if self._stored else []
 
     def one(self, place: int, one: Curve) -> _Judged:
@@ -261,8 +261,7 @@ class _Judge:
             elif mixture.change is not None:
                 steps = (mixture.change,)
         found = [change_point(self.order, one, step, metric) for step in steps]
-        stand = standing(one, metric, steps, mixture, self._min_effect)
-        return _Judged(place, found, tested, stand)
+        return _Judged(place, found, tested, standing(one, metric, steps, mixture, self._min_effect))
 
     def _noisy_steps(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> tuple[Step, ...]:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
