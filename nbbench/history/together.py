@@ -76,12 +76,12 @@ class PlaceOdds:
     changed at the same commit."""
 
     def __init__(self) -> None:
-        self._tests: dict[tuple[str, str, str], dict[SeriesKey, tuple[float, float]]] = defaultdict(dict)
+        self._tests: dict[tuple[str, str, str], dict[SeriesKey, tuple[float, bool]]] = defaultdict(dict)
 
-    def add(self, key: SeriesKey, commits: Sequence[str], tests: Iterable[tuple[int, float, float]]) -> None:
-        """Take what a test of each of a series' places by itself says."""
-        for at, effect, p_value in tests:
-            self._tests[key.machine, key.environment, commits[at]][key] = effect, p_value
+    def add(self, key: SeriesKey, commits: Sequence[str], tests: Iterable[tuple[int, float, bool]]) -> None:
+        """Take what the tests of a series' places say, as `place_tests` gives it."""
+        for at, effect, speaks in tests:
+            self._tests[key.machine, key.environment, commits[at]][key] = effect, speaks
 
     def of(self, key: SeriesKey, commits: Sequence[str]) -> _Floats:
         """The odds (n,) at a series' ``commits``; 1 where it was not tested."""

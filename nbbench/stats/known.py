@@ -43,9 +43,9 @@ LEAST_LENT = 8
 """Disturbed values in levels that have undisturbed ones, too: fewer do not tell by how much they are off."""
 
 NOTABLE = 0.1
-"""p-value up to which a test of a place by itself speaks for a step."""
+"""Error rate up to which the test of a place speaks for a step of another series."""
 
-PRIOR, PRIOR_TESTS = 0.3, 1.0
+PRIOR, PRIOR_TESTS = 0.3, 5.0
 """Share of the places at which work changed that change a time, before any test, and how many tests this is
 worth."""
 
@@ -80,19 +80,22 @@ def lent_values(values: ArrayLike, measured: ArrayLike, levels: ArrayLike) -> tu
     return clean, error
 
 
-def place_tests(values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> list[tuple[int, float, float]]:
-    """Index, log ratio and p-value of a step at every place where the number of the ``levels`` changes, each
-    tested by itself; as `known_steps` takes its arguments."""
+def place_tests(values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> list[tuple[int, float, bool]]:
+    """Index and log ratio at every place where the number of the ``levels`` changes, and whether it speaks
+    for a step: tested by itself, or beside the others, at NOTABLE. Arguments as `known_steps` takes them."""
     if (one := _Series.of(values, errors, levels)) is None:
         return []
-    found = [one.tested(one.cuts, i, 0.0) for i in range(len(one.cuts))]
-    return [(int(one.index[c.cut]), c.after - c.before, c.p_value) for c in found]
+    left = {c.cut: c for c in one.left(list(one.cuts), np.ones(one.log.size), NOTABLE, 0.0)}
+    alone = [one.tested(one.cuts, i, 0.0) for i in range(len(one.cuts))]
+    found = [(left.get(c.cut, c), c.cut in left or c.p_value <= NOTABLE) for c in alone]
+    return [(int(one.index[c.cut]), c.after - c.before, spoke) for c, spoke in found]
 
 
-def place_odds(effect: float, others: Sequence[tuple[float, float]]) -> float:
+def place_odds(effect: float, others: Sequence[tuple[float, bool]]) -> float:
     """Odds that a series changes at a place, before its own value there counts: by the ``others``, log ratio
-    and p-value of the series whose work changed there as well, and the sign of its own ``effect``."""
-    spoke = sum(p <= NOTABLE and other * effect > 0 for other, p in others)
+    of the series whose work changed there as well and whether it speaks for a step, and the sign of its own
+    ``effect``."""
+    spoke = sum(speaks and other * effect > 0 for other, speaks in others)
     share = (spoke + PRIOR * PRIOR_TESTS) / (len(others) + PRIOR_TESTS)
     share = min(max(share, LEAST_SHARE), 1.0 - LEAST_SHARE)
     return share / (1.0 - share)
@@ -121,18 +124,10 @@ def known_steps(
     one = _Series.of(values, np.zeros(fitted.size) if errors is None else errors, levels)
     if one is None:
         return (), fitted
-    cuts, tests = list(one.cuts), len(one.cuts)
     weight = np.ones(fitted.size) if odds is None else np.asarray(odds, dtype=np.float64)
-    weight = weight[one.index] / float(np.mean(weight[one.index[cuts]]))
-    found = [one.tested(cuts, i, min_effect) for i in range(tests)]
-    while cuts:
-        weighed = [1.0 if c.p_value == 1.0 else c.p_value / weight[c.cut] for c in found]
-        worst = max(range(len(cuts)), key=lambda i: (found[i].p_value == 1.0, weighed[i]))
-        if found[worst].p_value < 1.0 and weighed[worst] <= alpha * len(cuts) / tests:
-            break
-        del cuts[worst], found[worst]
-        for i in range(max(worst - 1, 0), min(worst + 1, len(cuts))):
-            found[i] = one.tested(cuts, i, min_effect)
+    weight = weight[one.index] / float(np.mean(weight[one.index[one.cuts]]))
+    cuts = list(one.cuts)
+    found = one.left(cuts, weight, alpha, min_effect)
     medians = [median(one.log[a:b]) for a, b in segments(cuts, one.log.size)]
     for cut, level in zip(cuts, medians[1:], strict=True):
         fitted[one.index[cut] :] = math.exp(level - medians[0])
@@ -183,6 +178,21 @@ class _Series:
         if abs(after - before) < min_effect or _elsewhere(left, right, before, after, self.sigma):
             p_value = 1.0
         return Change(cut, cut, cut, before, after, error, p_value)
+
+    def left(self, cuts: list[int], weight: FloatArray, alpha: float, min_effect: float) -> list[Change]:
+        """The changes at the ``cuts`` that are left, which the list then has alone, when the weakest were
+        dropped one by one; ``weight`` (m,) divides p-values."""
+        tests = len(cuts)
+        found = [self.tested(cuts, i, min_effect) for i in range(tests)]
+        while cuts:
+            weighed = [1.0 if c.p_value == 1.0 else c.p_value / weight[c.cut] for c in found]
+            worst = max(range(len(cuts)), key=lambda i: (found[i].p_value == 1.0, weighed[i]))
+            if found[worst].p_value < 1.0 and weighed[worst] <= alpha * len(cuts) / tests:
+                break
+            del cuts[worst], found[worst]
+            for i in range(max(worst - 1, 0), min(worst + 1, len(cuts))):
+                found[i] = self.tested(cuts, i, min_effect)
+        return found
 
     def _side(self, start: int, stop: int) -> tuple[FloatArray, float]:
         """The values of one side, without those that are lent where there are others, and what the lent ones

@@ -143,10 +143,8 @@ def test_lent_values_count_by_their_own_error_and_leave_the_noise_alone():
 def test_odds_let_a_weak_step_pass_and_hold_another_back():
     values = np.repeat((1.0, 1.075, 1.0, 1.075), 10) * noise(40, 0.04, 2)
     levels = runs(10, 10, 10, 10)
-    tests = {at: p for at, _, p in place_tests(values, np.zeros(40), levels)}
-    weak = min(tests, key=lambda at: tests[at])
+    weak = 30
     odds = np.full(40, 0.02)
-    assert 0.001 < tests[weak] < 0.1
     odds[weak] = 49.0
     assert weak in [s.index for s in known_steps(values, levels, odds=odds, **ASKED)[0]]
     odds = np.full(40, 49.0)
@@ -156,14 +154,25 @@ def test_odds_let_a_weak_step_pass_and_hold_another_back():
     assert known_steps(values, levels, odds=np.full(40, 7.0), **ASKED)[0] == same
 
 
+def test_a_place_speaks_by_itself_or_beside_the_others():
+    values = np.repeat((1.0, 1.08), (20, 24)) * noise(44, 0.03, 3)
+    spread = runs(20, 1, 1, 1, 1, 20)
+    told = place_tests(values, np.zeros(44), spread)
+    assert [at for at, *_ in told] == [20, 21, 22, 23, 24]
+    assert any(speaks and effect == pytest.approx(0.08, abs=0.03) for _, effect, speaks in told)
+    assert not any(speaks for *_, speaks in place_tests(noise(44, 0.03, 3), np.zeros(44), spread))
+    assert [speaks for *_, speaks in place_tests(values, np.zeros(44), runs(20, 24))] == [True]
+    assert place_tests([1.0] * 5, np.zeros(5), np.arange(5)) == []
+
+
 @pytest.mark.parametrize(
     ("others", "share"),
     [
         ([], 0.3),
-        ([(0.2, 0.01)], 1.3 / 2),
-        ([(0.2, 0.01), (-0.2, 0.01), (0.2, 0.2)], 1.3 / 4),
-        ([(0.2, 1e-9)] * 200, 0.98),
-        ([(-0.2, 1e-9)] * 200, 0.02),
+        ([(0.2, True)], 2.5 / 6),
+        ([(0.2, True), (-0.2, True), (0.2, False)], 2.5 / 8),
+        ([(0.2, True)] * 2000, 0.98),
+        ([(-0.2, True)] * 2000, 0.02),
     ],
 )
 def test_the_odds_of_a_place_count_those_that_moved_the_same_way(others, share):
