@@ -21,7 +21,7 @@ from nbbench.history.confirmed import (
     short_levels,
     without_bursts,
 )
-from nbbench.history.curves import Curve, StoredCurves, change_point, curve
+from nbbench.history.curves import Curve, StoredCurves, change_point, curve, significant
 from nbbench.history.facts import Setups
 from nbbench.history.ledger_series import LEDGER_SERIES, CommitOrder
 from nbbench.history.standing import (
@@ -43,7 +43,7 @@ from nbbench.history.together import (
 )
 from nbbench.host import HostWork
 from nbbench.ledger import Ledger
-from nbbench.metrics import LEAST_EXACT, Better, Metric, Role, change_metric, metric_of
+from nbbench.metrics import Better, Metric, Role, metric_of
 from nbbench.model import ChangePoint, Commit, NotJudged, ProcessRecord, Series, SeriesKey
 from nbbench.record.workers import MANY_POINTS, share_work, useful_jobs
 from nbbench.stats.canary import disturbed_beside, remove_drift, without_disturbed
@@ -51,12 +51,10 @@ from nbbench.stats.changepoint import Step, detect_steps, exact_steps, levels_as
 from nbbench.stats.detector import ALONE
 from nbbench.stats.known import known_steps, lent_values, place_tests
 from nbbench.stats.mixture import Mixture, find_mixture, without_flips
-from nbbench.stats.paired import q_values
 from nbbench.stats.shared import slow_alone, slow_in_a_row
 from nbbench.work.ledger_diff import ROUNDING
 from nbbench.workloads import UNDECLARED, current_workloads, ledger_families, use_workloads, workload_of
 
-FALSE_DISCOVERY_RATE = 0.05
 # Of one series; the false-discovery rate over all of them is what keeps alarms away. 0.01 loses
 # one in eight steps of 5 % at a noise of 2 % and saves no alarm (docs/scorecard.md, tuning half).
 SERIES_ALPHA = 0.05
@@ -131,9 +129,7 @@ def judge_history(
         done.sort(key=lambda one: one.place)
     for place, series in enumerate(history.series, start=len(done)):
         done.append(judge.one(place, curve(judge.order, series)))
-    changes = _significant(
-        [change for one in done for change in one.changes], sum(one.tested for one in done)
-    )
+    changes = significant([change for one in done for change in one.changes], sum(one.tested for one in done))
     every = [one.standing for one in done if one.standing is not None]
     stand = current(every)
     changes += newly_failing(stand, judge.order)
@@ -218,6 +214,13 @@ class _Judge:
             lent = lent_values(np.exp(logs), one.values, levels)
             self._odds.add(one.key, one.commits, place_tests(*lent, levels))
 
+    def _lent(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """The values of a time, and their errors, with what levels of work lend that have none else."""
+        levels = self._work.confirming(one)
+        if metric.role is Role.TIME and levels.any():
+            return list(lent_values(values, one.values, levels))
+        return [values, np.zeros(values.size)]
+
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
         key, commits = one.key, tuple(one.commits)
         at = self._canaries.at(key, commits)
@@ -269,8 +272,9 @@ class _Judge:
         confirmed, levels, odds = self._confirmed(one), self._levels(one), self._odds.of(one.key, one.commits)
         # exact work knows where its levels end; the rest is searched for
         asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
-        lent, errors = lent_values(floored, one.values, levels)
-        known, factors = known_steps(lent, levels, errors=errors, odds=odds, **asked)
+        lent, errors = self._lent(one, metric, floored)
+        counted = self._work.known(one)
+        known, factors = known_steps(lent, levels, errors=errors, odds=odds, counted=counted, **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:
             places = {step.index for step in known}
@@ -333,18 +337,3 @@ class _Judge:
 def _figure(key: SeriesKey) -> tuple[str, str]:
     """Workload and name of an exact count: the suite's tracks and the ledgers' series share them."""
     return workload_of(key) or "", key.benchmark.rpartition(".")[2]
-
-
-def _significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
-    noisy = [change for change in found if change.kind != "exact"]
-    # Every noisy series was one test, whether or not it yielded a change point.
-    q = q_values([change.p_value for change in noisy], tests=max(tests, len(noisy), 1))
-    kept = {id(c) for c, value in zip(noisy, q, strict=True) if value <= FALSE_DISCOVERY_RATE}
-    return [c for c in found if (c.kind == "exact" or id(c) in kept) and _relevant(c)]
-
-
-def _relevant(change: ChangePoint) -> bool:
-    """A certain change may still be too small to matter: a few scalars, a few faults."""
-    if change.kind == "exact":
-        return abs(change.effect) >= LEAST_EXACT
-    return abs(change.after - change.before) >= change_metric(change).least_change

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbbench.history.ledger_series import CommitOrder
-from nbbench.metrics import Metric
+from nbbench.metrics import LEAST_EXACT, Metric, change_metric
 from nbbench.model import ChangePoint, Series, SeriesKey, Status
 from nbbench.record.columns import SKIPPED, read_columns
 from nbbench.record.store import Store
 from nbbench.stats.changepoint import Step
+from nbbench.stats.paired import q_values
 
 # What a process reads at a time: a few megabytes, and a third of a second of detection.
 _PART_POINTS = 100_000
@@ -64,6 +65,26 @@ def change_point(order: CommitOrder, one: Curve, step: Step, metric: Metric) -> 
         p_value=step.p_value,
         direction=metric.direction(step.effect),
     )
+
+
+FALSE_DISCOVERY_RATE = 0.05
+
+
+def significant(found: list[ChangePoint], tests: int) -> list[ChangePoint]:
+    """The changes that matter, and of those of ``tests`` noisy series the ones that pass Benjamini and
+    Hochberg's rule at FALSE_DISCOVERY_RATE."""
+    noisy = [change for change in found if change.kind != "exact"]
+    # Every noisy series was one test, whether or not it yielded a change point.
+    q = q_values([change.p_value for change in noisy], tests=max(tests, len(noisy), 1))
+    kept = {id(c) for c, value in zip(noisy, q, strict=True) if value <= FALSE_DISCOVERY_RATE}
+    return [c for c in found if (c.kind == "exact" or id(c) in kept) and _relevant(c)]
+
+
+def _relevant(change: ChangePoint) -> bool:
+    """A certain change may still be too small to matter: a few scalars, a few faults."""
+    if change.kind == "exact":
+        return abs(change.effect) >= LEAST_EXACT
+    return abs(change.after - change.before) >= change_metric(change).least_change
 
 
 class StoredCurves:

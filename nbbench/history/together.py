@@ -1,6 +1,6 @@
 """What the series of a machine share: what none shows by itself, all of them may show together."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -76,21 +76,26 @@ class PlaceOdds:
     changed at the same commit."""
 
     def __init__(self) -> None:
-        self._tests: dict[tuple[str, str, str], dict[SeriesKey, tuple[float, bool]]] = defaultdict(dict)
+        self._own: dict[SeriesKey, dict[str, tuple[int, bool]]] = {}
+        self._spoke: Counter[tuple[str, str, str, int]] = Counter()
+        self._tested: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, key: SeriesKey, commits: Sequence[str], tests: Iterable[tuple[int, float, bool]]) -> None:
         """Take what the tests of a series' places say, as `place_tests` gives it."""
+        own = self._own.setdefault(key, {})
         for at, effect, speaks in tests:
-            self._tests[key.machine, key.environment, commits[at]][key] = effect, speaks
+            place, sign = (key.machine, key.environment, commits[at]), 1 if effect > 0 else -1
+            own[commits[at]] = sign, speaks
+            self._tested[place] += 1
+            self._spoke[*place, sign] += speaks
 
     def of(self, key: SeriesKey, commits: Sequence[str]) -> _Floats:
         """The odds (n,) at a series' ``commits``; 1 where it was not tested."""
-        odds = np.ones(len(commits))
-        for i, commit in enumerate(commits):
-            tests = self._tests.get((key.machine, key.environment, commit), {})
-            if key in tests:
-                others = [test for other, test in tests.items() if other != key]
-                odds[i] = place_odds(tests[key][0], others)
+        own, odds = self._own.get(key, {}), np.ones(len(commits))
+        for i, commit in enumerate(commits if own else ()):
+            if commit in own:
+                place, (sign, speaks) = (key.machine, key.environment, commit), own[commit]
+                odds[i] = place_odds(self._spoke[*place, sign] - speaks, self._tested[place] - 1)
         return odds
 
 

@@ -5,7 +5,6 @@ work, where no step inflates it.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +39,8 @@ changed: then the known place is not it."""
 
 
 LEAST_LENT = 8
-"""Disturbed values in levels that have undisturbed ones, too: fewer do not tell by how much they are off."""
+"""Runs of disturbed values in levels that have undisturbed ones, too: fewer do not tell by how much they are
+off."""
 
 NOTABLE = 0.1
 """Error rate up to which the test of a place speaks for a step of another series."""
@@ -57,8 +57,9 @@ def lent_values(values: ArrayLike, measured: ArrayLike, levels: ArrayLike) -> tu
     """The undisturbed ``values`` (n,) with, in those of the ``levels`` (n,) that have none, all that was
     ``measured`` (n,), less what such values are too slow by; and the standard deviation (n,) of these.
 
-    Both are read from the disturbed values of levels that have undisturbed ones: the median, and the MAD. NaN
-    is a missing value; nothing is lent where fewer than LEAST_LENT tell.
+    Both are read from the disturbed values of levels that have undisturbed ones, of several in a row from
+    their median: the median, and the MAD. NaN is a missing value; nothing is lent where fewer than LEAST_LENT
+    tell.
     """
     clean, number = np.array(values, dtype=np.float64), np.asarray(levels)
     error = np.zeros(clean.size)
@@ -70,7 +71,9 @@ def lent_values(values: ArrayLike, measured: ArrayLike, levels: ArrayLike) -> tu
         inside = number == level
         known = clean[inside & np.isfinite(clean)]
         if known.size and known.min() > 0:
-            off += (np.log(every[inside & spare]) - median(np.log(known))).tolist()
+            them = np.flatnonzero(inside & spare)
+            runs = np.split(them, np.flatnonzero(np.diff(them) > 1) + 1)
+            off += [median(np.log(every[run])) - median(np.log(known)) for run in runs]
         elif not known.size:
             empty |= inside & spare
     if len(off) >= LEAST_LENT and empty.any():
@@ -81,22 +84,21 @@ def lent_values(values: ArrayLike, measured: ArrayLike, levels: ArrayLike) -> tu
 
 
 def place_tests(values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> list[tuple[int, float, bool]]:
-    """Index and log ratio at every place where the number of the ``levels`` changes, and whether it speaks
-    for a step: tested by itself, or beside the others, at NOTABLE. Arguments as `known_steps` takes them."""
+    """Every place where another of the ``levels`` begins: the index of its first commit, the log ratio there,
+    and whether it speaks for a step, by itself or beside the others, at NOTABLE. Arguments as `known_steps`
+    takes them."""
     if (one := _Series.of(values, errors, levels)) is None:
         return []
     left = {c.cut: c for c in one.left(list(one.cuts), np.ones(one.log.size), NOTABLE, 0.0)}
     alone = [one.tested(one.cuts, i, 0.0) for i in range(len(one.cuts))]
     found = [(left.get(c.cut, c), c.cut in left or c.p_value <= NOTABLE) for c in alone]
-    return [(int(one.index[c.cut]), c.after - c.before, spoke) for c, spoke in found]
+    return [(one.begun(c.cut)[0], c.after - c.before, spoke) for c, spoke in found]
 
 
-def place_odds(effect: float, others: Sequence[tuple[float, bool]]) -> float:
-    """Odds that a series changes at a place, before its own value there counts: by the ``others``, log ratio
-    of the series whose work changed there as well and whether it speaks for a step, and the sign of its own
-    ``effect``."""
-    spoke = sum(speaks and other * effect > 0 for other, speaks in others)
-    share = (spoke + PRIOR * PRIOR_TESTS) / (len(others) + PRIOR_TESTS)
+def place_odds(speaking: int, others: int) -> float:
+    """Odds that a series changes at a place, before its own value there counts: of the ``others`` whose work
+    changed there as well so many are ``speaking`` for a step with the same sign."""
+    share = (speaking + PRIOR * PRIOR_TESTS) / (others + PRIOR_TESTS)
     share = min(max(share, LEAST_SHARE), 1.0 - LEAST_SHARE)
     return share / (1.0 - share)
 
@@ -109,6 +111,7 @@ def known_steps(
     min_effect: float,
     errors: ArrayLike | None = None,
     odds: ArrayLike | None = None,
+    counted: ArrayLike | None = None,
 ) -> tuple[tuple[Step, ...], FloatArray]:
     """Steps of positive ``values`` (n,) at the places where the number of the known ``levels`` (n,) changes,
     and the factors (n,) by which the values lie above the first of these levels; NaN is a missing value.
@@ -117,21 +120,25 @@ def known_steps(
     as it is within the levels. The weakest is dropped and its neighbours tested again, until all that are
     left pass Benjamini and Hochberg's rule at ``alpha`` over all places, and reach ``min_effect``, a log
     ratio. ``errors`` (n,) are the standard deviations of lent values, 0 for others: they count where a side
-    has no other. ``odds`` (n,) weigh the p-values (Genovese, Roeder and Wasserman 2006,
-    doi:10.1093/biomet/93.3.509): the mean weight over the places is 1.
+    has no other. ``odds`` (n,) at the first commit of a level weigh the p-values (Genovese, Roeder and
+    Wasserman 2006, doi:10.1093/biomet/93.3.509): the mean weight over the places is 1. ``counted`` (n,) says
+    at which commits the level is known; others have that of the one before, and a step may be theirs.
     """
     fitted = np.ones(np.asarray(levels).size)
     one = _Series.of(values, np.zeros(fitted.size) if errors is None else errors, levels)
     if one is None:
         return (), fitted
-    weight = np.ones(fitted.size) if odds is None else np.asarray(odds, dtype=np.float64)
-    weight = weight[one.index] / float(np.mean(weight[one.index[one.cuts]]))
+    weight = np.ones(one.log.size)
+    if odds is not None:
+        weight[one.cuts] = np.asarray(odds)[[one.begun(cut)[0] for cut in one.cuts]]
+        weight[one.cuts] /= float(np.mean(weight[one.cuts]))
     cuts = list(one.cuts)
     found = one.left(cuts, weight, alpha, min_effect)
     medians = [median(one.log[a:b]) for a, b in segments(cuts, one.log.size)]
     for cut, level in zip(cuts, medians[1:], strict=True):
         fitted[one.index[cut] :] = math.exp(level - medians[0])
-    return tuple(one.step(change) for change in found), fitted
+    told = np.ones(fitted.size, dtype=np.bool_) if counted is None else np.asarray(counted, dtype=np.bool_)
+    return tuple(one.step(change, told) for change in found), fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +206,20 @@ class _Series:
         add to the variance of their mean."""
         log, error = self.log[start:stop], self.errors[start:stop]
         own = error == 0.0
-        return (log[own], 0.0) if own.any() else (log, median(error) ** 2 / error.size)
+        return (log[own], 0.0) if own.any() else (log, median(error) ** 2)
 
-    def step(self, change: Change) -> Step:
-        """A step in the values' own unit, which came with one of the commits at which a level begins."""
-        found = step_of(change, self.index)
-        since = int(self.index[change.cut - 1])
-        begun = since + 1 + np.flatnonzero(np.diff(self.number[since : found.index + 1]))
-        return replace(found, lo=int(begun[0]), hi=int(begun[-1]))
+    def begun(self, cut: int) -> list[int]:
+        """The commits since the point before ``cut``, up to its own, at which another level begins."""
+        since = int(self.index[cut - 1])
+        return [since + at for at in _cuts(self.number[since : int(self.index[cut]) + 1])]
+
+    def step(self, change: Change, counted: NDArray[np.bool_]) -> Step:
+        """A step in the values' own unit, which came with one of the commits at which a level begins, or
+        with one of which that is not known."""
+        begun, since = self.begun(change.cut), int(self.index[change.cut - 1])
+        known = np.flatnonzero(counted[since : begun[0]])
+        lo = since + int(known[-1]) + 1 if known.size else since + 1
+        return replace(step_of(change, self.index), lo=lo, hi=begun[-1])
 
 
 def _cuts(number: NDArray[Any]) -> list[int]:
