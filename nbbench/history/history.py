@@ -104,7 +104,7 @@ def _repeats(store: Store, records: Sequence[ProcessRecord]) -> Repeats:
     if not names:
         return {}
     pattern = f"^({'|'.join(names)})$"
-    return repeats_of(store.iter_series(benchmark=pattern, samples=True), again)
+    return repeats_of(store.iter_series(pattern), again)
 
 
 def detect_events(settings: Settings, store: Store) -> list[Event]:
