@@ -66,7 +66,7 @@ def judge_start(
         following = _next_change(diff, head, values) if apart is None else apart
         return FirstDifference(name, FirstReason.OPERATION, following)
     told = diff.base.told(base), diff.head.told(head)
-    if told[0] != told[1] and diff.base_inputs(base) == diff.inputs(head):
+    if told[0] != told[1] and diff.inputs(diff.base, base) == diff.inputs(diff.head, head):
         return FirstDifference(name, FirstReason.PYTHON, apart, *told)
     return FirstDifference(name, FirstReason.VALUES, apart)
 
@@ -226,7 +226,6 @@ def first_difference(
     except (InconclusiveError, IndexError, ValueError) as error:  # or a recording that the subject spoilt
         say(f"where the image begins to differ was not found: {error}")
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, document(_KIND, found))
     return found
 
