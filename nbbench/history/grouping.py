@@ -49,11 +49,6 @@ class Placed:
         """Both ends."""
         return self.lo, self.hi
 
-    @property
-    def module(self) -> str:
-        """See `module_of`."""
-        return module_of(self.change.key)
-
 
 def module_of(key: SeriesKey) -> str:
     """The module of a benchmark whose workload nobody declared, "" for others: another module's benchmarks
@@ -226,11 +221,11 @@ def _name(change: ChangePoint) -> tuple[object, ...]:
 
 def _join(groups: list[Group], one: Placed, fitting: Sequence[Group], *, narrow: bool) -> None:
     """Add a change point to the best of the fitting groups, or to one of its own."""
-    exact = one.change.kind == "exact"
-    kin = (g for g in fitting if g.module == one.module or g.cause is Cause.FAILURE)
+    exact, module = one.change.kind == "exact", module_of(one.change.key)
+    kin = (g for g in fitting if g.module == module or g.cause is Cause.FAILURE)
     home = _best([g for g in kin if one.change.key not in g.keys], one)
     if home is None:
-        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause, one.module)
+        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause, module)
         groups.append(home)
     elif narrow or not home.sharp:
         home.narrow(one)
