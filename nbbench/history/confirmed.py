@@ -35,9 +35,9 @@ SAME_WORK = 1e-6
 """Relative difference up to which work is the same. The ledger is exact: one operation more, with other
 values in it, made the real branch 35 % slower."""
 
-Collected = Mapping[str, tuple[float, float]]
+Twice = Mapping[str, tuple[float, float]]
 """By commit, the value of the first and of the last collection."""
-Repeats = Mapping[SeriesKey, Collected]
+Repeats = Mapping[SeriesKey, Twice]
 
 SHARE = 4
 """asv appends the samples of a later collection to those of the earlier ones: the first and the last quarter
@@ -141,7 +141,7 @@ def repeats_of(series: Iterable[Series], again: frozenset[tuple[str, str, str, s
     return found
 
 
-def repeated(commits: Sequence[str], values: FloatArray, again: Collected) -> BoolArray:
+def repeated(commits: Sequence[str], values: FloatArray, again: Twice) -> BoolArray:
     """Which of the ``values`` (n,) at ``commits`` stand out of their neighbours in the same way in both of
     their collections.
 
@@ -158,7 +158,7 @@ DISAGREE_SIGMAS = 4.0
 disagree."""
 
 
-def settled(commits: Sequence[str], values: FloatArray, again: Collected) -> tuple[FloatArray, Collected]:
+def settled(commits: Sequence[str], values: FloatArray, again: Twice) -> tuple[FloatArray, Twice]:
     """The ``values`` (n,) of times at ``commits``, at those of which the collections disagree that of the
     faster one; and the ends of those on which they agree.
 
@@ -174,7 +174,7 @@ def settled(commits: Sequence[str], values: FloatArray, again: Collected) -> tup
     return np.where(disagreed, ends.min(axis=1), values), agreed
 
 
-def collection_logs(commits: Sequence[str], values: FloatArray, again: Collected) -> FloatArray:
+def collection_logs(commits: Sequence[str], values: FloatArray, again: Twice) -> FloatArray:
     """Logs of both collections (2, n) of the ``values`` (n,) at ``commits``, n >= 1; NaN where one is not
     positive. What was collected once stands in both."""
     pairs = zip(commits, values.tolist(), strict=True)
