@@ -89,10 +89,6 @@ class Group:
         """Whether the ranges share a commit."""
         return self.lo <= one.hi and one.lo <= self.hi
 
-    def narrow(self, one: Placed) -> None:
-        """What both ranges have in common."""
-        self.lo, self.hi = max(self.lo, one.lo), min(self.hi, one.hi)
-
 
 def group_changes(changes: Sequence[ChangePoint], around: "Around") -> list[Group]:
     """Group change points; those of commits that the branch does not know are left out.
@@ -228,7 +224,7 @@ def _join(groups: list[Group], one: Placed, fitting: Sequence[Group], *, narrow:
         home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause, module)
         groups.append(home)
     elif narrow or not home.sharp:
-        home.narrow(one)
+        home.lo, home.hi = max(home.lo, one.lo), min(home.hi, one.hi)  # what both have in common
         home.sharp = home.sharp or exact
     home.add(one)
 
