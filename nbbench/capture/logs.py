@@ -86,6 +86,7 @@ class LogWriter:
         with contextlib.suppress(OSError):
             if not self.path.is_symlink() and not end and self.path.read_bytes() == whole:
                 return clean
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(self.path, whole)
         return clean
 

@@ -98,6 +98,7 @@ def init(
         with _whole_or_nothing(files):
             subject = register(settings, place)
             for path, text in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, text)
     payload = {
         "root": str(root),

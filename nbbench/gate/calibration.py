@@ -65,6 +65,7 @@ def calibration_path(results_dir: Path, machine: str) -> Path:
 
 def write_calibration(path: Path, found: Calibration) -> None:
     """Write it, in place of an earlier one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(to_plain(found), indent=2) + "\n")
 
 

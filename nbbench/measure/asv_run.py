@@ -103,6 +103,7 @@ def measure_commits(
         show(f"{path.name} is damaged and was set aside: its commit is measured again")
     # Its place is the project's own: whoever measures holds the lock on it, and a kill leaves no litter.
     hashes = settings.state_dir / "commits.txt"
+    hashes.parent.mkdir(parents=True, exist_ok=True)
     write_text(hashes, "".join(f"{c.hash}\n" for c in commits))  # replaces a link, never follows it
     command = [sys.executable, "-m", "asv", "run", f"HASHFILE:{hashes}", "--machine", machine]
     command += ["--append-samples"] if choice.again else ["--skip-existing", "--record-samples"]

@@ -234,6 +234,7 @@ class _Spread:
             if parts[0] not in ("ledger", machine, BENCHMARKS_JSON) or ".." in parts:
                 self._failed.append(f"{clean(name)} is no file of results")
                 continue
+            path.parent.mkdir(parents=True, exist_ok=True)
             if parts[0] == "ledger":
                 try:
                     write_ledgers(path, parse_ledgers(data, path))

@@ -172,6 +172,7 @@ def export_workloads(settings: Settings) -> None:
             )
     with contextlib.suppress(OSError, HostError):
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
 
 

@@ -111,5 +111,6 @@ def _keep(settings: Settings, program: ReferenceProgram) -> ReferenceProgram:
     digest = hashlib.sha256(Path(program.path).read_bytes()).hexdigest()
     kept = ReferenceProgram(**{**asdict(program), "sha256": digest})
     path = _record(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, msgspec.json.encode(kept))
     return kept

@@ -43,14 +43,13 @@ def host_error(path: Path, error: OSError) -> HostError:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` at once: readers see the old file or the new one, never a part.
 
-    A folder that is missing is made. Raises HostError when the machine refuses (disk full, read-only …);
+    The folder must exist. Raises HostError when the machine refuses (disk full, read-only …);
     `path` is then as it was and no temporary file is left.
     """
     # Hidden, so that a listing of results never picks it up; cut, so that a name of the
     # longest length allowed still has room for the suffix.
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:  # with the user's umask, as any file (mkstemp gives 0600)
             stream.write(data)
             stream.flush()

@@ -170,4 +170,5 @@ def save_commits(settings: Settings, store: Store | None = None) -> None:
     text = "".join(f"{json.dumps(row)}\n" for row in (head, *rows))
     path = settings.results_dir / COMMITS_FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, text.encode())

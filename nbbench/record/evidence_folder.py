@@ -168,6 +168,7 @@ def remember_place(settings: Settings, place: Path) -> None:
     if place.resolve().is_relative_to(own) or text in known:
         return
     with suppress(OSError, HostError):
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
         write_text(settings.state_dir / _PLACES, "".join(f"{one}\n" for one in sorted([*known, text])))
 
 

@@ -226,6 +226,7 @@ def first_difference(
     except (InconclusiveError, IndexError, ValueError) as error:  # or a recording that the subject spoilt
         say(f"where the image begins to differ was not found: {error}")
         return None
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, document(_KIND, found))
     return found
 
