@@ -100,7 +100,6 @@ def _settings(app: App, checkout: Path) -> Settings:
     --root, else upwards from here, else the checkout that nbbench itself is installed from; with
     none of them the defaults.
     """
-
     if app.root is not None:
         return app.settings
     for place in (Path.cwd(), Path(nbbench.__file__).parent):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from nbbench.config import Settings
 from nbbench.errors import SubjectError
 from nbbench.gate.acknowledged import Acknowledged
-from nbbench.gate.judge import host_verdicts, lost_verdict, order_verdicts, without_base, workload_verdicts
+from nbbench.gate.judge import host_verdicts, lost_verdict, without_base, workload_verdicts
 from nbbench.gate.refused import suspect_lines
 from nbbench.gate.unseen import Changed, changed_code, other_files
 from nbbench.growth import ScaledWork
@@ -79,10 +79,6 @@ class ExactWork:
         ]
         host = host_verdicts(self.host, self.host_equal, acknowledged)
         return [*self.lost, *found, *host]
-
-    def growth(self, acknowledged: Sequence[Acknowledged] = ()) -> list[Verdict]:
-        """How each scale grows."""
-        return order_verdicts(self.orders, self.orders_equal, acknowledged)
 
 
 def exact_work(

@@ -14,7 +14,7 @@ from nbbench.gate.acknowledged import Acknowledged, accepted_loss, acknowledged_
 from nbbench.gate.calibration import known_noise
 from nbbench.gate.exact import ExactWork, accepted_images, exact_work, with_first_difference, with_orders
 from nbbench.gate.hunks import with_hunks
-from nbbench.gate.judge import gate_outcome, series_verdict, time_cause
+from nbbench.gate.judge import gate_outcome, order_verdicts, series_verdict, time_cause
 from nbbench.gate.refused import TimedWork, suite_verdicts, with_possible_rates, with_refusals
 from nbbench.gate.rounds import RESOLUTION, GateSession, SeriesState, Tally, run_rounds
 from nbbench.gate.unseen import counted_work, uncounted_calls, with_prices
@@ -188,7 +188,7 @@ def _measure_work(
         accepted = [one.series for one in found.exact if one.outcome is Outcome.ACKNOWLEDGED]
         accepted = [series.partition(", ")[0].rpartition(" ")[2] for series in accepted]
         found.work = with_orders(settings, found.work, ends, servers, say, accepted)
-        found.exact += found.work.growth(found.acknowledged)
+        found.exact += order_verdicts(found.work.orders, found.work.orders_equal, found.acknowledged)
     found.exact = with_refusals(found.exact, found.work, policy=asked.policy, reviewed=asked.reviewed)
     if not asked.reviewed:
         found.exact += suite_verdicts(settings, *ends)

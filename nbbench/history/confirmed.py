@@ -24,9 +24,10 @@ from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.ledger import Ledger
 from nbbench.model import Series, SeriesKey
+from nbbench.stats.arrays import BoolArray, FloatArray, IntArray
 from nbbench.stats.canary import quiet_beside
 from nbbench.stats.changepoint import Step
-from nbbench.stats.detector import IntArray, confirmed_by_repeats, standing_out
+from nbbench.stats.detector import confirmed_by_repeats, standing_out
 from nbbench.stats.noise import MIN_SEGMENT, difference_sigma
 from nbbench.workloads import ledger_families, workload_of
 
@@ -34,8 +35,9 @@ SAME_WORK = 1e-6
 """Relative difference up to which work is the same. The ledger is exact: one operation more, with other
 values in it, made the real branch 35 % slower."""
 
-Repeats = Mapping[SeriesKey, Mapping[str, tuple[float, float]]]
-"""By series and commit, the value of the first and of the last collection."""
+Twice = Mapping[str, tuple[float, float]]
+"""By commit, the value of the first and of the last collection."""
+Repeats = Mapping[SeriesKey, Twice]
 
 SHARE = 4
 """asv appends the samples of a later collection to those of the earlier ones: the first and the last quarter
@@ -95,7 +97,7 @@ class WorkHistory:
         """Number (n,) of the level of equal work at each commit of a series; all 0 where none is known."""
         return self._over_workloads(self._levels, one)
 
-    def known(self, one: Curve) -> NDArray[np.bool_]:
+    def known(self, one: Curve) -> BoolArray:
         """At which commits (n,) of a series the work of one of its workloads is on record."""
         return self._over_workloads(self._known, one) > 0
 
@@ -139,11 +141,7 @@ def repeats_of(series: Iterable[Series], again: frozenset[tuple[str, str, str, s
     return found
 
 
-def repeated(
-    commits: Sequence[str],
-    values: NDArray[np.float64],
-    again: Mapping[str, tuple[float, float]],
-) -> NDArray[np.bool_]:
+def repeated(commits: Sequence[str], values: FloatArray, again: Twice) -> BoolArray:
     """Which of the ``values`` (n,) at ``commits`` stand out of their neighbours in the same way in both of
     their collections.
 
@@ -160,11 +158,7 @@ DISAGREE_SIGMAS = 4.0
 disagree."""
 
 
-def settled(
-    commits: Sequence[str],
-    values: NDArray[np.float64],
-    again: Mapping[str, tuple[float, float]],
-) -> tuple[NDArray[np.float64], Mapping[str, tuple[float, float]]]:
+def settled(commits: Sequence[str], values: FloatArray, again: Twice) -> tuple[FloatArray, Twice]:
     """The ``values`` (n,) of times at ``commits``, at those of which the collections disagree that of the
     faster one; and the ends of those on which they agree.
 
@@ -180,11 +174,7 @@ def settled(
     return np.where(disagreed, ends.min(axis=1), values), agreed
 
 
-def collection_logs(
-    commits: Sequence[str],
-    values: NDArray[np.float64],
-    again: Mapping[str, tuple[float, float]],
-) -> NDArray[np.float64]:
+def collection_logs(commits: Sequence[str], values: FloatArray, again: Twice) -> FloatArray:
     """Logs of both collections (2, n) of the ``values`` (n,) at ``commits``, n >= 1; NaN where one is not
     positive. What was collected once stands in both."""
     pairs = zip(commits, values.tolist(), strict=True)
@@ -201,7 +191,7 @@ LEAST_TURNS = 3
 passed or shows at other commits: the order of `nbbench run` has them, one commit after the other has not."""
 
 
-def measured_alone(at: NDArray[np.float64]) -> NDArray[np.bool_]:
+def measured_alone(at: FloatArray) -> BoolArray:
     """Which of the commits (n,) were measured LEAST_TURNS or more before or after both of their neighbours,
     by the times ``at`` which they were measured, NaN where they were not."""
     known = np.isfinite(at)
@@ -223,9 +213,9 @@ class MeasuredBeside:
 
     key: SeriesKey
     commits: tuple[str, ...]
-    log_values: NDArray[np.float64]
-    canaries: NDArray[np.float64]
-    at: NDArray[np.float64]
+    log_values: FloatArray
+    canaries: FloatArray
+    at: FloatArray
 
     def sides(self) -> dict[str, int]:
         """Where each commit stands, as `standing_out` has it, without those that the machine may have moved:
@@ -252,7 +242,7 @@ class Siblings:
             found._counts[one.key.machine, one.key.environment].update(sides.items())
         return found
 
-    def confirm(self, key: SeriesKey, commits: Sequence[str]) -> NDArray[np.bool_]:
+    def confirm(self, key: SeriesKey, commits: Sequence[str]) -> BoolArray:
         """At which of the ``commits`` (n,) a series stands out as its siblings do."""
         counts, sides = self._counts.get((key.machine, key.environment)), self._sides.get(key, {})
 
@@ -273,10 +263,7 @@ LASTING = 7
 
 
 def without_bursts(
-    steps: tuple[Step, ...],
-    measured: NDArray[np.bool_],
-    confirmed: NDArray[np.bool_],
-    known: Collection[int] = (),
+    steps: tuple[Step, ...], measured: BoolArray, confirmed: BoolArray, known: Collection[int] = ()
 ) -> tuple[Step, ...]:
     """Steps without the bursts: levels of fewer than LASTING of the `measured` points (n,), of which the end
     undoes at least half of the beginning, fewer than half of whose points are `confirmed` (n,), and of whose

@@ -38,7 +38,8 @@ def costs_of(waiting: Iterable[Flag], every: Iterable[Flag], places: Mapping[str
     newest = {change.key: change.after for change in changes}
     found = []
     for flag in (one for one in waiting if one.event.cause not in _NO_CODE):
-        own = [_cost(flag.event.id, one, newest[one.key]) for one in flag.event.changes if _is_loss(one)]
+        lost = (change for change in flag.event.changes if change.worse and _is_time(change))
+        own = [_cost(flag.event.id, change, newest[change.key]) for change in lost]
         found += [max(own, key=lambda cost: cost.saved_s)] if own else []
     return sorted(found, key=lambda cost: -cost.saved_s)
 
@@ -50,18 +51,8 @@ def _is_time(change: ChangePoint) -> bool:
     return metric.role is Role.TIME and metric.unit == "seconds"
 
 
-def _is_loss(change: ChangePoint) -> bool:
-    return _is_time(change) and change.worse
-
-
 def _cost(event: str, change: ChangePoint, now_s: float) -> Cost:
     """A level e^x times as high leaves 1 - e^-x of now to be saved."""
-    saved, lo, hi = (
-        now_s * (1 - exp(-effect))
-        for effect in (change.effect, *(_or(change, end) for end in (change.effect_lo, change.effect_hi)))
-    )
+    ends = (change.effect if isnan(end) else end for end in (change.effect_lo, change.effect_hi))
+    saved, lo, hi = (now_s * (1 - exp(-effect)) for effect in (change.effect, *ends))
     return Cost(event, change.key, now_s, saved, lo, hi)
-
-
-def _or(change: ChangePoint, end: float) -> float:
-    return change.effect if isnan(end) else end

@@ -42,7 +42,9 @@ class Around:
         self.order: CommitOrder = CommitOrder(history.commits)
         self.commits = self.order.commits
         self._ledgers: Mapping[str, Mapping[str, Ledger]] = history.ledgers
-        self._records = _by_commit(history.records)
+        self._records: dict[str, list[ProcessRecord]] = {}
+        for record in history.records:
+            self._records.setdefault(record.commit, []).append(record)
         self._left_out = disturbed_collections(history.records)
         self._setups = history.setups
         self._tolerance = history.tolerance
@@ -143,13 +145,6 @@ class Around:
         commits = [commit.hash for commit in self.commits]
         noisy = [c for c in changes if c.kind != "exact"]
         return setup_changes(self._setups, noisy, commits[:lo], commits[hi:])
-
-
-def _by_commit(records: Iterable[ProcessRecord]) -> Mapping[str, list[ProcessRecord]]:
-    grouped: dict[str, list[ProcessRecord]] = {}
-    for record in records:
-        grouped.setdefault(record.commit, []).append(record)
-    return grouped
 
 
 # A minor fault costs about 1.7 µs (docs/findings.md), in which a core moves about so much at 10 GB/s.

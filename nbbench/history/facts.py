@@ -150,16 +150,12 @@ _NEVER = frozenset({"machine", "ram"})  # the series' own name; the kernel's fig
 _NEIGHBOURS = 3
 
 
-def _nothing(_key: SeriesKey) -> Mapping[str, Setup]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class Setups:
     """Setups by result file, and the sampling of a series' results by commit, read when it is asked for."""
 
     files: Mapping[FilePlace, Setup] = field(default_factory=dict)
-    sampling: Callable[[SeriesKey], Mapping[str, Setup]] = _nothing
+    sampling: Callable[[SeriesKey], Mapping[str, Setup]] = lambda _: {}
 
 
 def telemetry_setup(records: Iterable[ProcessRecord]) -> dict[FilePlace, dict[str, str]]:

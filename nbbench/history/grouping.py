@@ -49,11 +49,6 @@ class Placed:
         """Both ends."""
         return self.lo, self.hi
 
-    @property
-    def module(self) -> str:
-        """See `module_of`."""
-        return module_of(self.change.key)
-
 
 def module_of(key: SeriesKey) -> str:
     """The module of a benchmark whose workload nobody declared, "" for others: another module's benchmarks
@@ -93,10 +88,6 @@ class Group:
     def overlaps(self, one: Placed) -> bool:
         """Whether the ranges share a commit."""
         return self.lo <= one.hi and one.lo <= self.hi
-
-    def narrow(self, one: Placed) -> None:
-        """What both ranges have in common."""
-        self.lo, self.hi = max(self.lo, one.lo), min(self.hi, one.hi)
 
 
 def group_changes(changes: Sequence[ChangePoint], around: "Around") -> list[Group]:
@@ -226,14 +217,14 @@ def _name(change: ChangePoint) -> tuple[object, ...]:
 
 def _join(groups: list[Group], one: Placed, fitting: Sequence[Group], *, narrow: bool) -> None:
     """Add a change point to the best of the fitting groups, or to one of its own."""
-    exact = one.change.kind == "exact"
-    kin = (g for g in fitting if g.module == one.module or g.cause is Cause.FAILURE)
+    exact, module = one.change.kind == "exact", module_of(one.change.key)
+    kin = (g for g in fitting if g.module == module or g.cause is Cause.FAILURE)
     home = _best([g for g in kin if one.change.key not in g.keys], one)
     if home is None:
-        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause, one.module)
+        home = Group(one.lo, one.hi, one.direction, one.phase, exact, one.cause, module)
         groups.append(home)
     elif narrow or not home.sharp:
-        home.narrow(one)
+        home.lo, home.hi = max(home.lo, one.lo), min(home.hi, one.hi)  # what both have in common
         home.sharp = home.sharp or exact
     home.add(one)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbbench.config import ImageTolerance, Settings
-from nbbench.errors import UsageError
+from nbbench.errors import InconclusiveError, UsageError
 from nbbench.growth import ScaledWork
 from nbbench.history.flags import attach_flags
 from nbbench.history.ledger_series import CommitOrder, ledger_series
@@ -21,7 +21,7 @@ from nbbench.ledger import Ledger
 from nbbench.measure.process_env import installed_torch
 from nbbench.model import Commit, Event, Flag, FlagState, ProcessRecord
 from nbbench.record.branch import subject_or_none
-from nbbench.record.refresh import import_all, no_results, open_store, order_notes
+from nbbench.record.refresh import import_all, open_store, order_notes, result_notes
 from nbbench.record.side_files import evidence_torch, kept_work
 from nbbench.record.store import Store
 from nbbench.subject.profile import load_profile
@@ -104,7 +104,7 @@ def _repeats(store: Store, records: Sequence[ProcessRecord]) -> Repeats:
     if not names:
         return {}
     pattern = f"^({'|'.join(names)})$"
-    return repeats_of(store.iter_series(benchmark=pattern, samples=True), again)
+    return repeats_of(store.iter_series(pattern), again)
 
 
 def detect_events(settings: Settings, store: Store) -> list[Event]:
@@ -154,7 +154,8 @@ def up_to_date(settings: Settings, store: Store) -> list[Event]:
     else:
         events = store.events()
     if not store.run_info().get("series"):
-        raise no_results(store)
+        hint = "; ".join(result_notes(store)) or "measure with `nbbench run` first"
+        raise InconclusiveError("there are no results to judge", hint=hint)
     return events
 
 

@@ -21,7 +21,7 @@ from nbbench.probe.device import marked, on_cuda
 from nbbench.probe.resources import COMPILE_SWITCH, pinned_environment
 from nbbench.record.atomic import write_text
 from nbbench.record.side_files import ledger_path
-from nbbench.subject.profile import load_profile, path_root
+from nbbench.subject.profile import load_profile
 from nbbench.workloads import WORKLOADS_FILE, read_workloads, suite_workloads, use_workloads
 
 # What a user sets for torch.compile, and what we set: no threads or processes of its own, no old caches.
@@ -104,12 +104,13 @@ def tree_environment(
     from nbbench.measure.reference import reference_environment  # git, which few processes need
 
     place = settings.results_dir if results_dir is None else results_dir
-    started = server_environment(base)
+    started, profile = server_environment(base), load_profile(settings)
+    seen_from = "." if profile.dependencies else settings.import_root  # the paths of what is counted
     return {
         **started,
         **reference_environment(settings, started),
-        **load_profile(settings).environment,
-        "NBBENCH_TREE": str(folder / path_root(settings)) if folder else "",
+        **profile.environment,
+        "NBBENCH_TREE": str(folder / seen_from) if folder else "",
         "NBBENCH_TREE_ID": tree,
         "NBBENCH_GIT_DIR": str(settings.subject_git),
         "NBBENCH_THREADS": str(settings.threads),

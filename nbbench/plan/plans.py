@@ -19,7 +19,6 @@ from nbbench.history.telemetry import Disturbed
 from nbbench.model import Commit, Result
 from nbbench.subject.profile import check_pattern, load_profile
 
-BenchmarkPlace = tuple[str, str, str]  # commit, environment, benchmark
 Text = Annotated[str, Meta(min_length=1)]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -105,8 +104,8 @@ class PlanInput:
     """Everything that a judgement looks at, of one machine.
 
     `results` are by benchmark name, `commits` in the branch's order (oldest first);
-    `documents` are files found by pattern. `threads` says how many computed, `disturbed` which results
-    others disturbed. `cores` is None where the machine's are not known.
+    `documents` are files found by pattern. `threads` says how many computed, by commit, environment and
+    benchmark, `disturbed` which results others disturbed. `cores` is None where the machine's are not known.
     """
 
     machine: str
@@ -114,7 +113,7 @@ class PlanInput:
     commits: Sequence[Commit]
     folders: Sequence[Folder] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
-    threads: Mapping[BenchmarkPlace, int] = field(default_factory=dict)
+    threads: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     disturbed: Disturbed = frozenset()
     cores: int | None = None
 

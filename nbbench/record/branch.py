@@ -165,13 +165,10 @@ def save_commits(settings: Settings, store: Store | None = None) -> None:
     if kept and not any(commit.position for commit in line if commit.hash in {one.hash for one in kept}):
         return
     head = {"schema": _SCHEMA, "kind": "nbbench-commits", "branch": settings.branch}
-    text = "".join(f"{json.dumps(row)}\n" for row in (head, *_rows(line)))
+    # Subject lines are the subject's text and stay out of this project.
+    rows = ({k: v for k, v in to_plain(commit).items() if k != "subject"} for commit in line)
+    text = "".join(f"{json.dumps(row)}\n" for row in (head, *rows))
     path = settings.results_dir / COMMITS_FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, text.encode())
-
-
-def _rows(commits: Iterable[Commit]) -> list[dict[str, object]]:
-    # Subject lines are the subject's text and stay out of this project.
-    return [{k: v for k, v in to_plain(commit).items() if k != "subject"} for commit in commits]

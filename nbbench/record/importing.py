@@ -85,13 +85,15 @@ class Importing(Database):
         touched: set[int] = set()
         was_known, self._known = self._known, None  # of what fails nothing stays
         with self.writing() as connection:
-            found = (self._one_file(connection, place, file.path) for file, _ in items)
-            known = {file.path: file for file in found if file}
+            query = f"SELECT * FROM files {_ONE_FILE}"
+            found = (row for file, _ in items for row in connection.rows(query, self._file(place, file.path)))
+            known = {row["path"]: schema.FILE.noun(row) for row in found}
             rows = _Rows(connection, self, was_known)
             for file, payload in items:
                 before = known.get(storable(file.path))
                 if before and (before.sha256, before.error) == (file.sha256, file.error):
-                    self._touch(connection, place, file)
+                    update = f"UPDATE files SET size = ?, mtime_ns = ? {_ONE_FILE}"
+                    connection.cursor(update, [file.size, file.mtime_ns, *self._file(place, file.path)])
                     report.files_unchanged += file.kind == "results" and not file.error
                     continue
                 if payload is None and not file.error:
@@ -120,8 +122,10 @@ class Importing(Database):
 
     def files(self, place: str = "") -> dict[str, SourceFile]:
         """Every file of a tree that was imported or found bad, by path."""
+        query = "SELECT * FROM files WHERE project_id = ? AND place = ?"
         with self.reading() as connection:
-            return self._files(connection, place)
+            rows = connection.rows(query, [self.project_id, place])
+            return {row["path"]: schema.FILE.noun(row) for row in rows}
 
     def places(self) -> list[tuple[str, str]]:
         """The trees of all projects: the project's name and the place."""
@@ -145,20 +149,6 @@ class Importing(Database):
 
     def _file(self, place: str, path: str) -> list[Any]:
         return [self.project_id, place, storable(path)]
-
-    def _touch(self, connection: Connection, place: str, file: SourceFile) -> None:
-        statement = f"UPDATE files SET size = ?, mtime_ns = ? {_ONE_FILE}"
-        connection.cursor(statement, [file.size, file.mtime_ns, *self._file(place, file.path)])
-
-    def _one_file(self, connection: Connection, place: str, path: str) -> SourceFile | None:
-        rows = connection.rows(f"SELECT * FROM files {_ONE_FILE}", self._file(place, path))
-        return schema.FILE.noun(rows[0]) if rows else None
-
-    def _files(self, connection: Connection, place: str) -> dict[str, SourceFile]:
-        rows = connection.rows(
-            "SELECT * FROM files WHERE project_id = ? AND place = ?", [self.project_id, place]
-        )
-        return {row["path"]: schema.FILE.noun(row) for row in rows}
 
 
 @dataclass(slots=True)
@@ -193,14 +183,9 @@ class _Rows:
         newest = {
             table: connection.one(f"SELECT max(id) FROM {table}") or 0 for table in ("benchmarks", "series")
         }
-        self._known = known if known and known.newest == newest else self._read(newest)
+        self.known = known if known and known.newest == newest else self._read(newest)
         commits = connection.cursor("SELECT hash, id FROM commits WHERE project_id = ?", [project])
         self._commits: dict[str, int] = dict(commits.fetchall())
-
-    @property
-    def known(self) -> "_Known":
-        """What is known at the end of the transaction, for the next one."""
-        return self._known
 
     def _read(self, newest: dict[str, int]) -> "_Known":
         query = (
@@ -273,7 +258,7 @@ class _Rows:
 
     def _layout(self, parsed: ParsedFile) -> _Layout:
         """The series of a file; those of a machine mostly have the same ones."""
-        known = self._known.layouts
+        known = self.known.layouts
         key = parsed.machine, parsed.environment, *map(id, parsed.rows)
         if key not in known:
             if len(known) >= _MOST_LAYOUTS:
@@ -287,7 +272,7 @@ class _Rows:
         """Take over a benchmarks.json: units, kinds and parameter names by the benchmark's name."""
         names = ("unit", "kind", "description", "param_names")
         statement = f"UPDATE benchmarks SET {', '.join(f'{n} = ?' for n in names)}"
-        for name, _ in list(self._known.benchmarks):
+        for name, _ in list(self.known.benchmarks):
             if (new := declared.get(name)) is not None:
                 said = schema.BENCHMARK.row(new)
                 values = [*(said[column] for column in names), self._project, name]
@@ -305,25 +290,25 @@ class _Rows:
 
     def _benchmark(self, benchmark: Benchmark) -> int:
         key = storable(benchmark.name), storable(benchmark.version)
-        if key not in self._known.benchmarks:
+        if key not in self.known.benchmarks:
             row = schema.BENCHMARK.row(benchmark, project_id=self._project)
-            self._known.benchmarks[key] = self._new("benchmarks", row)
-        return self._known.benchmarks[key]
+            self.known.benchmarks[key] = self._new("benchmarks", row)
+        return self.known.benchmarks[key]
 
     def _series_of(self, of: Benchmark, parsed: ParsedFile) -> list[int]:
         """The numbers of a row's series; the files of a machine mostly have the same rows."""
         met = id(of), *(where := (parsed.machine, parsed.environment))
-        if met not in self._known.met:
-            if len(self._known.met) >= _MOST_MET:
-                self._known.met.clear()
+        if met not in self.known.met:
+            if len(self.known.met) >= _MOST_MET:
+                self.known.met.clear()
             self._benchmark(of)
             keys = series_keys(of, *where)
-            self._known.met[met] = of, list(map(self._one_series, keys))
-        return self._known.met[met][1]
+            self.known.met[met] = of, list(map(self._one_series, keys))
+        return self.known.met[met][1]
 
     def _one_series(self, key: SeriesKey) -> int:
         digest = series_digest(key)
-        if digest not in self._known.series:
+        if digest not in self.known.series:
             names = tuple(name for name, _ in key.params)
             row = {
                 "digest": digest,
@@ -332,13 +317,13 @@ class _Rows:
                 "environment": storable(key.environment),
                 "params": dumps([value for _, value in key.params]),
             }
-            self._known.series[digest] = self._new("series", row)
-        return self._known.series[digest]
+            self.known.series[digest] = self._new("series", row)
+        return self.known.series[digest]
 
     def _new(self, table: str, row: dict[str, Any]) -> int:
         places = ", ".join("?" * len(row))
         statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places}) RETURNING id"
         number = int(self._connection.cursor(statement, list(row.values())).fetchone()[0])
-        if table in self._known.newest:
-            self._known.newest[table] = number
+        if table in self.known.newest:
+            self.known.newest[table] = number
         return number

@@ -44,26 +44,16 @@ _CHUNK = 400
 class StoreReading(Database):
     """The part of the store that reads what was measured in the project."""
 
-    def series(self, **chosen: Any) -> list[Series]:
-        """The series that match; see `iter_series`."""
-        return list(self.iter_series(**chosen))
-
-    def iter_series(
-        self,
-        *,
-        benchmark: str | None = None,
-        machine: str | None = None,
-        samples: bool = True,
-    ) -> Iterator[Series]:
+    def iter_series(self, benchmark: str | None = None) -> Iterator[Series]:
         """The series that match, by name, with their points in commit order.
 
         `benchmark` is a regular expression found in the name, in asv's `name(value, …)` or in
         `SeriesKey.label`. Where two files give the same series and commit, the one that was
-        measured last counts; commits that are not of the branch are left out. Without `samples`
-        the points are lighter. Raises UsageError for a malformed expression.
+        measured last counts; commits that are not of the branch are left out. Raises UsageError for a
+        malformed expression.
         """
         commits = self.commits()
-        for key, unit, kind, ranks, values, states, kept in self.iter_columns(benchmark, machine, samples):
+        for key, unit, kind, ranks, values, states, kept in self.iter_columns(benchmark):
             shown = [None if value != value else value for value in values.tolist()]
             taken = kept or [()] * len(shown)
             points = tuple(
@@ -74,37 +64,31 @@ class StoreReading(Database):
             )
             yield Series(key, unit, kind, points)
 
-    def iter_columns(
-        self, benchmark: str | None = None, machine: str | None = None, samples: bool = True
-    ) -> Iterator[StoredSeries]:
+    def iter_columns(self, benchmark: str | None = None) -> Iterator[StoredSeries]:
         """The same as arrays: key, unit, kind, the commits' places in `commits` (n,), values (n,), NaN where
         there is none, states (n,) as STATES counts them, and the samples by point where there are
         any."""
         from nbbench.record.columns import read_columns
 
         ranks = self.ranks({commit.hash: place for place, commit in enumerate(self.commits())})
-        chosen = [one for one in self.series_keys(machine=machine) if _matches(benchmark, one[1])]
+        chosen = [one for one in self.series_keys() if _matches(benchmark, one[1])]
         for start in range(0, len(chosen), _CHUNK):
             chunk = chosen[start : start + _CHUNK]
             ids = [number for number, *_ in chunk]
             columns = dict(read_columns(self, ids, ranks))
-            kept = self._samples(ids) if samples else {}
+            kept = self._samples(ids)
             for number, key, unit, kind in chunk:
                 if (one := columns.get(number)) is not None:
                     sources = one.sources.tolist() if kept else ()
                     taken = [unpack(kept.get((number, source))) for source in sources]
                     yield key, unit, kind, one.ranks, one.values, one.states, taken
 
-    def series_keys(self, *, machine: str | None = None) -> list[tuple[int, SeriesKey, str, str]]:
+    def series_keys(self) -> list[tuple[int, SeriesKey, str, str]]:
         """Id, key, unit and kind of every series that has results, by name."""
         query = f"SELECT s.id, {_KEY}, b.unit, b.kind FROM {_KEYED} WHERE b.project_id = ?"
-        values: list[Any] = [self.project_id]
-        if machine is not None:
-            query += " AND s.machine = ?"
-            values.append(machine)
         with self.reading() as connection:
             there = measured(connection, self.project_id)
-            rows = (row for row in connection.rows(query, values) if row["id"] in there)
+            rows = (row for row in connection.rows(query, [self.project_id]) if row["id"] in there)
             found = [(row["id"], key_from(row), row["unit"], row["kind"]) for row in rows]
         return sorted(found, key=lambda item: _order(item[1]))
 
@@ -168,11 +152,8 @@ class StoreReading(Database):
         with self.reading() as connection:
             described = [_pairs(text) for (text,) in connection.cursor(query, [self.project_id])]
         facts = {pairs[0][1]: pairs[1:] for pairs in described}
-        return [Machine(name, facts.get(name, ())) for name in sorted({*facts, *self.measured_machines()})]
-
-    def measured_machines(self) -> list[str]:
-        """The names of the machines that have results, sorted."""
-        return sorted({machine for machine, _ in self.measured_environments()})
+        names = sorted({*facts, *(machine for machine, _ in self.measured_environments())})
+        return [Machine(name, facts.get(name, ())) for name in names]
 
     def measured_environments(self) -> list[tuple[str, str]]:
         """Every machine that has results with each of its environments."""

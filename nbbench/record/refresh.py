@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbbench.config import Settings
-from nbbench.errors import InconclusiveError, StoreError, UsageError
+from nbbench.errors import StoreError, UsageError
 from nbbench.record.asv_results import BENCHMARKS_JSON, ParsedFile
 from nbbench.record.branch import branch_line, line_by_date, order_key
 from nbbench.record.drivers import ROLES_HINT
@@ -48,7 +48,7 @@ def open_store(
             print(f"nbbench: {store.made_anew}", file=sys.stderr)
         return _readable(settings, store, importing=importing)
     with Store.open(settings.database_url, create=create, project=own) as first:
-        known = first.projects()
+        known = sorted({name for name, _ in first.places()})
     if name not in known:
         listed = ", ".join(repr(one) for one in known) or "none"
         raise UsageError(f"no project {name!r} is on record", hint=f"on record: {listed}")
@@ -102,14 +102,6 @@ def result_notes(store: Store) -> list[str]:
         files = plural(len(bad), "file of the results", "files of the results")
         notes.append(f"{files} cannot be used, so left out; the first: {escaped(path)}: {reason}")
     return notes
-
-
-def no_results(store: Store) -> InconclusiveError:
-    """The error of a history without one result: none were measured, or none can be used."""
-    return InconclusiveError(
-        "there are no results to judge",
-        hint="; ".join(result_notes(store)) or "measure with `nbbench run` first",
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,10 +100,6 @@ class Store(Importing, StoreReading):
         """How the saved events were found; empty before the first detection."""
         return self._found[2] if self._found else dict(json.loads(self._of_project("detected") or "{}"))
 
-    def projects(self) -> list[str]:
-        """The names of the projects that have results, sorted."""
-        return sorted({name for name, _ in self.places()})
-
     def fingerprint(self) -> str:
         """Stands for everything of the project that events rest on: files, commits and their order.
 

@@ -72,8 +72,10 @@ def gate_blocks(report: GateReport) -> list[Block]:
     verdicts = in_reading_order(report.verdicts)
     if verdicts:
         blocks.append(_table(verdicts))
-    if why := [_reason(v) for v in verdicts if v.outcome in _EXPLAINED and (v.evidence or v.reproduce)]:
-        blocks.append(Bullets(why, title="Why"))
+    why = [v for v in verdicts if v.outcome in _EXPLAINED and (v.evidence or v.reproduce)]
+    if why:
+        reasons = [Item(evidence_text(v.evidence), about=v.series, command=v.reproduce) for v in why]
+        blocks.append(Bullets(reasons, title="Why"))
     if report.ledger:
         blocks += [Title("Ledger"), _ledger(report.ledger)]
     blocks += not_judged_blocks(report.not_judged)
@@ -116,10 +118,6 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
         quiet=len(verdicts) - still,
         quiet_as=f"{still} unchanged",
     )
-
-
-def _reason(verdict: Verdict) -> Item:
-    return Item(evidence_text(verdict.evidence), about=verdict.series, command=verdict.reproduce)
 
 
 def _ledger(found: Sequence[dict[str, Any]]) -> Table:

@@ -83,7 +83,9 @@ def failures(results: Sequence[Result], records: Sequence[ProcessRecord]) -> lis
     errors: dict[tuple[str, str], str] = {}
     for record in _newest(records):
         if record.exit_code != 0 or record.timed_out:
-            errors.setdefault((record.commit, record.benchmark), _error(record))
+            late = f"timed out after {units.format_seconds(record.wall_s)}"
+            why = clean(last_line(record.stderr_tail, f"exit code {record.exit_code}"))
+            errors.setdefault((record.commit, record.benchmark), late if record.timed_out else why)
     grouped: dict[tuple[str, str], list[str]] = {}
     failed = set()
     for result in results:
@@ -111,12 +113,6 @@ def _newest(records: Sequence[ProcessRecord]) -> list[ProcessRecord]:
     }
     ran = {r.commit: r.started_at for r in last.values() if r.benchmark}
     return [r for r in last.values() if r.benchmark or ran.get(r.commit, r.started_at) <= r.started_at]
-
-
-def _error(record: ProcessRecord) -> str:
-    if record.timed_out:
-        return f"timed out after {units.format_seconds(record.wall_s)}"
-    return clean(last_line(record.stderr_tail, f"exit code {record.exit_code}"))
 
 
 def disturbances(records: Sequence[ProcessRecord]) -> list[str]:

@@ -16,12 +16,11 @@ from nbbench.model import ChangePoint, Flag, Series, SeriesKey, Status
 from nbbench.plan.values import series_name
 from nbbench.report import events
 from nbbench.report.site_branch import BranchCurves
-from nbbench.stats.noise import MAD_TO_SIGMA, FloatArray, median
+from nbbench.stats.arrays import FloatArray, IntArray
+from nbbench.stats.noise import MAD_TO_SIGMA, median
 
 if TYPE_CHECKING:
     from nbbench.report.site import SiteFacts
-
-_IntArray = NDArray[np.int64]
 
 _SHARD_POINTS = 8_000  # about 100 kB: a series opens by one small file
 _STATES = {Status.FAILED: 1, Status.SKIPPED: 2}
@@ -39,7 +38,7 @@ class Drawn:
     key: SeriesKey
     unit: str
     kind: str
-    places: _IntArray
+    places: IntArray
     values: FloatArray
     states: NDArray[np.int8]
     samples: Sequence[tuple[float, ...]] = ()

@@ -7,14 +7,11 @@ removed only where that is shown to lower the noise of the series.
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from nbbench.stats.arrays import BoolArray, FloatArray, IntArray
 from nbbench.stats.changepoint import detect_steps
 from nbbench.stats.noise import MAD_TO_SIGMA, difference_sigma, median, running_median
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IndexArray = NDArray[np.int64]
 
 LEAST_GAIN = 0.85
 """The canary is used when it lowers the noise around the levels to this share or less."""
@@ -103,7 +100,7 @@ def _without(values: ArrayLike, canary: FloatArray) -> tuple[FloatArray, float]:
     return corrected, sigma / plain
 
 
-def _levels(log: FloatArray) -> IndexArray:
+def _levels(log: FloatArray) -> IntArray:
     """Number of the level of each point, by the detector."""
     level = np.zeros(log.size, dtype=np.int64)
     for step in detect_steps(np.exp(log - median(log)), alpha=LEVELS_ALPHA):
@@ -111,7 +108,7 @@ def _levels(log: FloatArray) -> IndexArray:
     return level
 
 
-def _around(values: FloatArray, level: IndexArray) -> FloatArray:
+def _around(values: FloatArray, level: IntArray) -> FloatArray:
     """Values less the median of their level."""
     rest = values.copy()
     for number in range(int(level[-1]) + 1):

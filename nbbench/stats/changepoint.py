@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from nbbench.stats.arrays import FloatArray, IntArray
 from nbbench.stats.detector import ALONE, Change, detect
-
-FloatArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
+from nbbench.stats.noise import one_dimension
 
 EFFECT_Z = 1.959963984540054
 """Half-width of a 95 % interval in standard errors."""
@@ -86,7 +85,7 @@ def detect_steps(
     """
     if not (0.0 < alpha < 1.0 and min_effect >= 0.0):
         raise ValueError(f"alpha must lie inside (0, 1) and min_effect from 0 on: {alpha}, {min_effect}")
-    array = _series(values)
+    array = one_dimension(values)
     flags = np.zeros(array.shape, dtype=np.int64) if confirmed is None else np.asarray(confirmed)
     if flags.shape != array.shape:
         raise ValueError(f"confirmed has shape {flags.shape}, values have {array.shape}")
@@ -106,14 +105,7 @@ def detect_steps(
     return tuple(step for step in steps if abs(step.effect) >= min_effect)
 
 
-def _series(values: ArrayLike) -> FloatArray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1:
-        raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
-    return array
-
-
-def step_of(change: Change, index: IndexArray, unit: float | None = None) -> Step:
+def step_of(change: Change, index: IntArray, unit: float | None = None) -> Step:
     """A change in the values' own unit, at the places ``index`` (m,) of the finite ones; ``unit`` is None on
     the log scale."""
     reach = EFFECT_Z * change.error
@@ -160,7 +152,7 @@ def exact_steps(values: ArrayLike, *, rel_tol: float = 0.0) -> tuple[Step, ...]:
     of the larger of the two, so that a slow creep below the tolerance is reported once it has added up.
     ValueError for other shapes or a negative tolerance.
     """
-    array = _series(values)
+    array = one_dimension(values)
     if not rel_tol >= 0.0:
         raise ValueError(f"rel_tol must not be negative, got {rel_tol}")
     index = np.flatnonzero(np.isfinite(array)).astype(np.int64)

@@ -7,15 +7,13 @@ out, and at last short levels that are confirmed from outside (a repeat
 collection, the ledger, or the other series of the machine) are put in.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nbbench.stats.arrays import BoolArray, FloatArray, IntArray
 from nbbench.stats.noise import (
     HALF_WINDOW,
     LEAST_SIGMA,
@@ -32,9 +30,6 @@ from nbbench.stats.noise import (
 )
 from nbbench.stats.scan import compare, critical_value, max_p_value, pick, scan
 from nbbench.stats.segments import MEDIAN_SIGMA, Levels, segments
-
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
 
 ALONE = -1
 """A point that is confirmed by itself. A positive number is that of a level which is confirmed as a whole, 0
@@ -178,8 +173,6 @@ def _test(level: _Level, start: int, stop: int, tests: int) -> ShortLevel | None
     one = 2.0 * float(stdtr(base.size - 1, -difference / (sigma * math.sqrt(variance))))
     return ShortLevel(start, stop, min(tests * one, 1.0), sigma)
 
-
-FloatArray = NDArray[np.float64]
 
 CANDIDATE_ALPHA_FACTOR = 5.0
 """Cuts enter at a weaker level than they must reach in the end, because the scan's windows see only part

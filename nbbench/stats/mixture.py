@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from nbbench.stats.arrays import FloatArray, IntArray
 from nbbench.stats.changepoint import EFFECT_Z, Step, levels_as_measured, step_of
 from nbbench.stats.detector import Change
 from nbbench.stats.noise import mad_sigma, median, quantile
-
-FloatArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
 
 LEAST_POINTS = 20
 """Fewer values do not show that they come back to the same levels."""
@@ -167,7 +165,7 @@ def _is_visit(before: FloatArray, inside: FloatArray, after: FloatArray) -> bool
     return True
 
 
-def _mixed(label: IndexArray) -> bool:
+def _mixed(label: IntArray) -> bool:
     """Whether the series keeps coming back to its levels, each of which has its share of values from the
     first turn to the last: a level that it begins or ends with is no turn."""
     turns = np.flatnonzero(np.diff(label)) + 1
@@ -178,7 +176,7 @@ def _mixed(label: IndexArray) -> bool:
     return int(sizes[sizes > 0].min()) >= LEAST_SHARE * between.size
 
 
-def _clusters(log: FloatArray, ordered: FloatArray, count: int) -> IndexArray:
+def _clusters(log: FloatArray, ordered: FloatArray, count: int) -> IntArray:
     """Number (n,) of the least-squares cluster of each value, counted upwards; ``ordered`` are the values
     ascending, whose tails are pulled in first."""
     ordered = ordered.clip(quantile(ordered, _TAILS), quantile(ordered, 1.0 - _TAILS))
@@ -198,7 +196,7 @@ def _clusters(log: FloatArray, ordered: FloatArray, count: int) -> IndexArray:
     return np.searchsorted(np.array(limits), log).astype(np.int64)
 
 
-def _two_cuts(sums: FloatArray, first: IndexArray, second: IndexArray) -> list[int]:
+def _two_cuts(sums: FloatArray, first: IntArray, second: IntArray) -> list[int]:
     """The best two cuts among ``first`` (i,) and ``second`` (j,) of ordered values with these ``sums``."""
     one, two, size = first[:, None], second[None, :], sums.size - 1
     gain = sums[one] ** 2 / one + (sums[two] - sums[one]) ** 2 / np.maximum(two - one, 1)
@@ -207,7 +205,7 @@ def _two_cuts(sums: FloatArray, first: IndexArray, second: IndexArray) -> list[i
     return [int(first[i]), int(second[j])]
 
 
-def _stand_apart(log: FloatArray, label: IndexArray, count: int, min_effect: float) -> bool:
+def _stand_apart(log: FloatArray, label: IntArray, count: int, min_effect: float) -> bool:
     """Whether every level lies far enough from the next."""
     parts = [log[label == k] for k in range(count)]
     gap = float(np.diff([median(part) for part in parts]).min()) if all(p.size for p in parts) else 0.0
@@ -220,7 +218,7 @@ def _spread(part: FloatArray) -> float:
     return max(mad_sigma(part), (quantile(ordered, 0.9) - quantile(ordered, 0.1)) / _TENTHS)
 
 
-def _change(at: FloatArray, index: IndexArray, alpha: float, min_effect: float) -> Step | None:
+def _change(at: FloatArray, index: IntArray, alpha: float, min_effect: float) -> Step | None:
     """Where the mean of the levels (m,) ``at`` the measured places ``index`` changed, if it did."""
     from scipy.special import kolmogorov
 

@@ -15,22 +15,30 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from nbbench.stats.arrays import FloatArray
 
 MAD_TO_SIGMA = 1.482602218505602
 """1 / Phi^-1(3/4): turns a median absolute deviation into the sigma of a Gaussian (Rousseeuw and Croux
 1993)."""
 
 
-def finite(values: ArrayLike) -> "FloatArray":
-    """The finite entries of a one-dimensional array, in order; ValueError for any other shape."""
+def one_dimension(values: ArrayLike) -> FloatArray:
+    """The values as an array (n,); ValueError for any other shape."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"expected one dimension, got an array of shape {array.shape}")
+    return array
+
+
+def finite(values: ArrayLike) -> FloatArray:
+    """The finite entries of a one-dimensional array, in order; ValueError for any other shape."""
+    array = one_dimension(values)
     return array[np.isfinite(array)]
 
 
-def median(values: "FloatArray") -> float:
+def median(values: FloatArray) -> float:
     """Median of at least one finite value; several times faster than numpy's on the short arrays met here."""
     ordered, middle = values.copy(), values.size // 2
     if values.size < 256:
@@ -41,7 +49,7 @@ def median(values: "FloatArray") -> float:
     return upper if values.size % 2 else 0.5 * (ordered.item(middle - 1) + upper)
 
 
-def quantile(ordered: "FloatArray", share: float) -> float:
+def quantile(ordered: FloatArray, share: float) -> float:
     """A quantile of sorted values, in a tenth of numpy's time (Hyndman and Fan 1996, number 7)."""
     place = share * (ordered.size - 1)
     below = int(place)
@@ -49,7 +57,7 @@ def quantile(ordered: "FloatArray", share: float) -> float:
     return two - (two - one) * (1.0 - part) if part >= 0.5 else one + (two - one) * part
 
 
-def mad_sigma(values: "FloatArray") -> float:
+def mad_sigma(values: FloatArray) -> float:
     """1.4826 times the median absolute deviation from the median: sigma for Gaussian values, 0.0 for fewer
     than two."""
     if values.size < 2:
@@ -69,7 +77,6 @@ def difference_sigma(log_values: ArrayLike) -> float:
     return mad_sigma(values[1:] - values[:-1]) / math.sqrt(2.0)
 
 
-FloatArray = NDArray[np.float64]
 Lengths = TypeVar("Lengths", float, FloatArray)
 
 MIN_SEGMENT = 3

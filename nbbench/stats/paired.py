@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from nbbench.stats.arrays import BoolArray, FloatArray
 from nbbench.stats.noise import finite, mad_sigma
-
-FloatArray = NDArray[np.float64]
 
 SequentialDecision = Literal["slower", "faster", "equivalent", "undecided"]
 
@@ -224,7 +223,7 @@ def noise_floor(aa_log_ratios: ArrayLike, *, rounds: int = FLOOR_ROUNDS) -> floa
     return abs(float(np.median(same))) + scatter
 
 
-def q_values(p: ArrayLike, *, tests: int | None = None) -> NDArray[np.float64]:
+def q_values(p: ArrayLike, *, tests: int | None = None) -> FloatArray:
     """Benjamini-Hochberg adjusted p-values, (n,) in the order of ``p``; reject those with q <= alpha.
 
     ``tests`` is the number of hypotheses that were looked at when it exceeds ``len(p)``: a series in which
@@ -246,7 +245,7 @@ def q_values(p: ArrayLike, *, tests: int | None = None) -> NDArray[np.float64]:
     return np.maximum(adjusted, values)  # n p / n may round to less than p
 
 
-def e_select(log_e: ArrayLike, alpha: float) -> NDArray[np.bool_]:
+def e_select(log_e: ArrayLike, alpha: float) -> BoolArray:
     """Which of m hypotheses the e-Benjamini-Hochberg procedure rejects, from logarithms of e-values, (m,).
 
     The k largest are rejected for the greatest k with e_(k) >= m / (k alpha). The share of false rejections

@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nbbench.stats.arrays import FloatArray, IntArray
 from nbbench.stats.noise import MIN_SEGMENT, Noise, contrast_variance, median
-
-FloatArray = NDArray[np.float64]
 
 GROWTH = 1.5
 """Ratio of neighbouring window lengths: at worst 1/3 of a level's points are left out, which costs 18 % of
@@ -41,12 +40,12 @@ class Scan:
     ``squared`` has shape (pairs, n + 1) and is zero where a window would leave the series.
     """
 
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
+    left: IntArray
+    right: IntArray
     squared: NDArray[np.float32]
 
 
-def window_lengths(n: int) -> NDArray[np.int64]:
+def window_lengths(n: int) -> IntArray:
     """Window lengths from MIN_SEGMENT to ``n`` less that, each about GROWTH times the one before."""
     lengths = []
     length = MIN_SEGMENT
@@ -62,11 +61,11 @@ class _Pairs:
     the pairs, numbers ``rows`` to the next have the window before them of one length, and behind them the
     lengths ``second``; ``left`` and ``right`` (pairs,) are the points of both."""
 
-    lengths: NDArray[np.int64]
+    lengths: IntArray
     rows: list[tuple[int, int]]
     second: list[slice]
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
+    left: IntArray
+    right: IntArray
 
 
 @lru_cache(maxsize=256)
@@ -126,7 +125,7 @@ def _room(rows: int, columns: int) -> FloatArray:
     return np.empty((3, rows, columns))
 
 
-def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+def _windows(values: FloatArray, lengths: IntArray) -> tuple[FloatArray, FloatArray]:
     """Mean and sum of squares around it of the window of each length that ends before each position, shape
     (lengths, n + 1). Where the window would start before the series its squares are infinite, so that no
     contrast is left."""
@@ -142,7 +141,7 @@ def _windows(values: FloatArray, lengths: NDArray[np.int64]) -> tuple[FloatArray
     return mean, spread
 
 
-def _starting(ending: FloatArray, lengths: NDArray[np.int64], outside: float) -> FloatArray:
+def _starting(ending: FloatArray, lengths: IntArray, outside: float) -> FloatArray:
     """The same windows by their first position: the window of length r that starts at k is the one that
     ends at k + r."""
     moved = np.full_like(ending, outside)

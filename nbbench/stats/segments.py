@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nbbench.stats.arrays import FloatArray, IntArray
 from nbbench.stats.noise import (
     MAD_TO_SIGMA,
     MIN_SEGMENT,
@@ -20,8 +20,6 @@ from nbbench.stats.noise import (
     median,
 )
 from nbbench.stats.scan import equivalent_statistic, window_lengths
-
-FloatArray = NDArray[np.float64]
 
 MEDIAN_SIGMA = math.sqrt(math.pi / 2.0)
 """Standard error of a median over that of a mean, for Gaussian noise."""
@@ -248,7 +246,7 @@ class Levels:
             fitted[a:b] = self.median(a, b)
         return fitted
 
-    def _places(self, a: int, cut: int, b: int, sigma: float) -> tuple[NDArray[np.int64], FloatArray]:
+    def _places(self, a: int, cut: int, b: int, sigma: float) -> tuple[IntArray, FloatArray]:
         """Cuts allowed inside [a, b) and the log-likelihood of each over that of ``cut``, given the levels
         on both sides of it.
 

@@ -9,13 +9,9 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nbbench.stats.arrays import BoolArray, FloatArray, IntArray
 from nbbench.stats.noise import LEAST_SIGMA, MIN_SEGMENT, difference_sigma, mad_sigma, median, running_median
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 LEAST_SERIES = 5
 """Series that must have been measured on both sides of a place; all but one in EXCEPT must jump there."""

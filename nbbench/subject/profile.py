@@ -106,11 +106,6 @@ def dependencies(settings: Settings) -> tuple[Dependency, ...]:
     return tuple(found)
 
 
-def path_root(settings: Settings) -> str:
-    """The folder of a tree that the paths of what is counted are seen from."""
-    return "." if load_profile(settings).dependencies else settings.import_root
-
-
 def import_path(settings: Settings, root: str) -> list[str]:
     """The folders of a tree that go on the import path; its paths are seen from `root`."""
     places = [settings.import_root, *(one.place for one in dependencies(settings))]

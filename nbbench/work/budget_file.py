@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from nbbench.config import Settings
 from nbbench.errors import InconclusiveError, SubjectError, UsageError
@@ -23,7 +22,7 @@ from nbbench.subject.git import git, git_text
 from nbbench.words import Say, plural
 from nbbench.work.work_budget import BudgetRow, WorkBudget, exact_figures, grown_rows, made_budget
 
-BUDGETS = "budgets.json"
+BUDGETS = "budgets.json"  # in the project's root, to be committed
 _SCHEMA = "nbbench.budgets/1"
 _NAMED = 3  # rows in a sentence
 
@@ -70,7 +69,7 @@ def set_budget(
     budget = WorkBudget(torch_version(), PYTHON, tuple(sorted((*kept, *made))))
     rows = ",\n  ".join(json.dumps(to_plain(row)) for row in budget.rows)
     head = f'"schema": "{_SCHEMA}",\n "torch": "{budget.torch}",\n "python": "{budget.python}"'
-    write_text(budget_file(settings), f'{{{head},\n "rows": [\n  {rows}\n ]}}\n')
+    write_text(settings.root / BUDGETS, f'{{{head},\n "rows": [\n  {rows}\n ]}}\n')
     return budget, grown
 
 
@@ -92,7 +91,7 @@ def commit_budget(settings: Settings, message: str) -> str:
 
 def read_budget(settings: Settings) -> WorkBudget:
     """The project's budget. Raises UsageError where there is none, or where it is none that can be read."""
-    path = budget_file(settings)
+    path = settings.root / BUDGETS
     if not path.exists():
         raise UsageError(
             f"there is no {BUDGETS}", hint="`nbbench budget set` makes it of a commit's exact work"
@@ -123,11 +122,6 @@ def comparable_budget(settings: Settings) -> WorkBudget:
             hint="`nbbench budget set` renews it",
         )
     return budget
-
-
-def budget_file(settings: Settings) -> Path:
-    """Where the budget lies: in the project's root, to be committed."""
-    return settings.root / BUDGETS
 
 
 def _same_versions(budget: WorkBudget) -> bool:

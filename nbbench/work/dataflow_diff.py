@@ -118,11 +118,11 @@ class DataflowDiff:
         first, left, turns = self._alone[site]
         if (same := first.get(self._outputs(self.head, step))) is not None:
             return same
-        inputs, turn = self.inputs(step), turns[step]
+        inputs, turn = self.inputs(self.head, step), turns[step]
         usual = left[turn] if turn < len(left) else None
-        if usual is not None and self.base_inputs(usual) == inputs:
+        if usual is not None and self.inputs(self.base, usual) == inputs:
             return usual
-        return next((one for one in left[:_ASKED] if self.base_inputs(one) == inputs), usual)
+        return next((one for one in left[:_ASKED] if self.inputs(self.base, one) == inputs), usual)
 
     def start(self) -> tuple[int, int | None] | None:
         """The step of head at which the image begins to differ, and the step of base to compare with it.
@@ -148,13 +148,10 @@ class DataflowDiff:
         place = self._head_sites[self.head.steps[head].site][0]
         return base is not None and self._sites[self.base.steps[base].site][0] == place
 
-    def inputs(self, step: int) -> list[_Key]:
-        """The contents that a step of head took."""
-        return [self._after[value] for value, _ in self.head.steps[step].inputs if value >= 0]
-
-    def base_inputs(self, step: int) -> list[_Key]:
-        """The contents that a step of base took."""
-        return [self._before[value] for value, _ in self.base.steps[step].inputs if value >= 0]
+    def inputs(self, flow: Dataflow, step: int) -> list[_Key]:
+        """The contents that a step of base or head took."""
+        keys = self._before if flow is self.base else self._after
+        return [keys[value] for value, _ in flow.steps[step].inputs if value >= 0]
 
     def _outputs(self, flow: Dataflow, step: int) -> _Outputs:
         keys = self._before if flow is self.base else self._after
@@ -173,9 +170,10 @@ class DataflowDiff:
     def _other_input(self, step: int, base: int) -> int | None:
         """The step of head that gave the first input which is not what base's step took; None: all are."""
         makers = [maker for value, maker in self.head.steps[step].inputs if value >= 0]
-        pairs = list(zip(self.inputs(step), self.base_inputs(base), strict=False))
+        took, before = self.inputs(self.head, step), self.inputs(self.base, base)
+        pairs = zip(took, before, strict=False)
         other = (maker for maker, (one, two) in zip(makers, pairs, strict=False) if one != two)
-        maker = next(other, OUTSIDE) if len(makers) == len(self.base_inputs(base)) else OUTSIDE
+        maker = next(other, OUTSIDE) if len(makers) == len(before) else OUTSIDE
         return None if maker == OUTSIDE else maker
 
 

@@ -66,7 +66,7 @@ def judge_start(
         following = _next_change(diff, head, values) if apart is None else apart
         return FirstDifference(name, FirstReason.OPERATION, following)
     told = diff.base.told(base), diff.head.told(head)
-    if told[0] != told[1] and diff.base_inputs(base) == diff.inputs(head):
+    if told[0] != told[1] and diff.inputs(diff.base, base) == diff.inputs(diff.head, head):
         return FirstDifference(name, FirstReason.PYTHON, apart, *told)
     return FirstDifference(name, FirstReason.VALUES, apart)
 

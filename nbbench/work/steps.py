@@ -11,8 +11,6 @@ from nbbench.model import Commit
 from nbbench.work.ledger_diff import ROUNDING, LedgerDiff, LineChange, diff_ledgers
 from nbbench.work.line_match import LineMatch
 
-MatchOf = Callable[[Commit, Commit], LineMatch | None]
-
 
 @dataclass(frozen=True, slots=True)
 class WorkStep:
@@ -30,7 +28,7 @@ class WorkStep:
 
 def find_steps(
     found: Iterable[tuple[Commit, Mapping[str, Ledger]]],
-    match_of: MatchOf = lambda *_: None,
+    match_of: Callable[[Commit, Commit], LineMatch | None] = lambda *_: None,
     tolerance: ImageTolerance = ROUNDING,
 ) -> list[WorkStep]:
     """The steps of commits in order, oldest first; ledgers are keyed by workload.

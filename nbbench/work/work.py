@@ -110,9 +110,6 @@ def _fewest(differing: Sequence[tuple[str, set[object]]]) -> list[str]:
     return list(chosen)
 
 
-_Sides = Sequence[Mapping[str, Ledger]]
-
-
 def find_commit(settings: Settings, name: str) -> Commit:
     """A commit by name, of the registered subject or of the list kept beside the results.
 
@@ -314,7 +311,7 @@ def found_ledgers(
 def _compare(
     settings: Settings,
     names: Sequence[str],
-    sides: _Sides,
+    sides: Sequence[Mapping[str, Ledger]],
     commits: tuple[Commit, Commit],
     match: LineMatch | None,
 ) -> tuple[list[LedgerDiff], list[NotJudged]]:

@@ -77,7 +77,7 @@ def measure(settings, clone, *commits):
 def order(settings):
     with open_store(settings) as store:
         report = import_all(settings, store)
-        (series,) = store.series()
+        (series,) = store.iter_series()
         measured = [point.commit for point in series.points]
         return measured, [commit.position for commit in store.commits()], report.notes
 

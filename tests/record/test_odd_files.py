@@ -111,7 +111,7 @@ def test_names_of_environments_may_be_of_any_length(store, tmp_path):
     write_result(tmp_path, 1, {"b.time_x": row([1.0], params=())}, environment="env-0123", env_name=name)
     report = import_results(store, tmp_path)
     assert (report.files_bad, report.results) == ([], 1)
-    assert store.series()[0].key.environment == name
+    assert next(store.iter_series()).key.environment == name
 
 
 def test_benchmarks_without_a_declaration_have_asvs_units(store, tmp_path):
@@ -119,7 +119,7 @@ def test_benchmarks_without_a_declaration_have_asvs_units(store, tmp_path):
     names = ("time_x", "timeraw_x", "peakmem_x", "mem_x", "track_x", "x")
     write_result(tmp_path, 1, {f"b.{name}": row([1.0], params=()) for name in names})
     import_results(store, tmp_path)
-    units = {s.key.benchmark.removeprefix("b."): (s.unit, s.kind) for s in store.series()}
+    units = {s.key.benchmark.removeprefix("b."): (s.unit, s.kind) for s in store.iter_series()}
     assert units == {
         "time_x": ("seconds", "time"),
         "timeraw_x": ("seconds", "time"),

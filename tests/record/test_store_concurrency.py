@@ -149,7 +149,7 @@ def test_reading_while_importing(url, expected, monkeypatch):
 
         def look(self, *args):
             take(self, *args)
-            seen.append(sum(len(s.points) for s in reader.series()))
+            seen.append(sum(len(s.points) for s in reader.iter_series()))
 
         monkeypatch.setattr(refresh._Import, "_take", look)
         import_results(store, tree)

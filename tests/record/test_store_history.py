@@ -48,7 +48,7 @@ def test_a_stored_history_finds_what_one_in_memory_finds(store):
     stored = load_history(store)
     assert len(stored.stored) == stored.size() == 6
     assert stored.stored.points == 6 * COMMITS
-    whole = replace(stored, series=tuple(store.series(samples=False)), stored=None)
+    whole = replace(stored, series=tuple(store.iter_series()), stored=None)
     found = find_changes(stored, jobs=1)
     assert found == find_changes(whole)
     assert [c.hi_commit for c in found] == [commit_hash(20)] * 6
@@ -82,7 +82,7 @@ def test_changes_come_by_name_and_those_of_ledgers_last(store):
     noisy = [c.key for c in found if c.kind == "step"]
     assert [c.kind for c in found] == ["step"] * 12 + ["exact"] * (len(found) - 12)
     assert len(found) > 12
-    assert noisy == [s.key for s in store.series()]
+    assert noisy == [s.key for s in store.iter_series()]
     assert noisy == sorted(noisy, key=lambda key: key.params)
 
 

@@ -70,7 +70,7 @@ def test_results(store, found):
     assert (done.results, done.samples) == (len(found), sum(len(r.samples) for r in found))
     back = {r.key: exact(r) for r in store.results(commit=commit)}
     assert back == {r.key: exact(r) for r in found}
-    points = {s.key: s.points for s in store.series()}
+    points = {s.key: s.points for s in store.iter_series()}
     for result in found:
         mine = [p for p in points[result.key] if p.commit == commit]
         assert [(p.value, p.status) for p in mine] == [(result.value, result.status)]
@@ -111,4 +111,4 @@ def test_sample_counts(store, size):
     result = Result(key, "c" * 40, Status.OK, 1.0, samples=samples)
     parsed = ParsedFile("box", "c" * 40, "env", START, **rows_of([result]))
     assert put_parsed(store, parsed, "box/1.json").samples == size
-    assert store.series()[0].points[0].samples == samples
+    assert next(store.iter_series()).points[0].samples == samples

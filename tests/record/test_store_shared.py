@@ -36,14 +36,14 @@ def test_kedro(store):
     counts = store.counts()
     assert len(commits) == 424
     assert (counts["commits"], len(store.machines())) == (424, 1)
-    assert len({s.key.environment for s in store.series()}) == 3
+    assert len({s.key.environment for s in store.iter_series()}) == 3
     assert counts["benchmarks"] == 84
-    points = [point for s in store.series() for point in s.points]
+    points = [point for s in store.iter_series() for point in s.points]
     assert sorted(p.value for p in points) == sorted(values.values())
     assert {p.status for p in points} == {Status.OK}
     order = [commits[c.hash] for c in store.commits()]
     assert order == sorted(order)
-    assert {s.unit for s in store.series(benchmark="benchmark_ocl")} == {"seconds"}
-    assert {s.unit for s in store.series(benchmark="benchmark_dummy")} == {"seconds"}  # asv's own
+    assert {s.unit for s in store.iter_series(benchmark="benchmark_ocl")} == {"seconds"}
+    assert {s.unit for s in store.iter_series(benchmark="benchmark_dummy")} == {"seconds"}  # asv's own
     again = import_results(store, KEDRO)
     assert (again.files_new, again.files_changed, again.files_unchanged) == (0, 0, 424)

@@ -132,4 +132,4 @@ def _other_database(project: Project) -> list[str]:
 def stored_values(root: Path) -> list[str]:
     """Every series of a project's database with its values, sorted."""
     with open_store(load_settings(root)) as store:
-        return sorted(repr(to_plain(one)) for one in store.series())
+        return sorted(repr(to_plain(one)) for one in store.iter_series())
