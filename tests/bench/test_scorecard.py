@@ -143,12 +143,12 @@ def test_the_scorecard_has_no_rule_of_detection_of_its_own():
         assert {module: names for module, names in taken.items() if names} == doors.get(path.name, {}), path
 
 
-@pytest.mark.parametrize("rule", ["detect_steps", "without_bursts", "_significant"])
+@pytest.mark.parametrize("rule", ["detect_steps", "without_bursts", "significant"])
 def test_a_row_follows_every_rule_of_the_product(rule, monkeypatch):
     (truth,) = planted.steps((0.5,), planted.gaussian, 0.01, 1, 6, 1)
     assert truth.changes
     assert peers.ours(0.0).settings[""](truth) == list(truth.changes)
-    nothing = [] if rule == "_significant" else ()
+    nothing = [] if rule == "significant" else ()
     monkeypatch.setattr(changes, rule, lambda *args, **kwargs: nothing)
     assert peers.ours(0.0).settings[""](truth) == []
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from history_samples import START, TIME, branch, find_changes, history, ledger, noisy, numbers, series, steps
 
+from nbbench.history.together import PlaceOdds
 from nbbench.model import ProcessRecord
+from nbbench.stats.known import place_odds, place_tests
 
 N, AT = 40, 20
 SIZES = ("256", "512", "1024", "2048")
@@ -100,3 +102,23 @@ def test_where_the_ledger_knows_the_work_it_decides():
     assert found(given, records=beside(DRAWN)) == [AT, AT + 1]
     assert found(given, records=beside(DRAWN), ledgers=trees(())) == []
     assert found(given, records=beside(DRAWN), ledgers=trees((AT,))) == [AT, AT + 1]
+
+
+def test_series_tell_of_each_other_by_the_commit_that_changed_their_work():
+    """One whose first values were left out speaks of the same commit as the others; none hears itself."""
+    commits = [c.hash for c in branch(N)]
+    levels = np.repeat((0, 1), AT)
+    values = np.array(noisy(steps(N, 1.0, (AT + 1, 1.3)), 0.01))
+    late = np.where((np.arange(N) >= AT) & (np.arange(N) < AT + 2), np.nan, values)
+    keys = [one.key for one in bump()]
+    odds = PlaceOdds()
+    for key, one in zip(keys, (values, late, np.ones(N) * noisy(steps(N, 1.0), 0.01)), strict=False):
+        odds.add(key, commits, place_tests(one, np.zeros(N), levels))
+    first, second, still = (odds.of(key, commits) for key in keys[:3])
+    assert first[AT] == second[AT] == place_odds(1, 2)
+    assert still[AT] in (place_odds(2, 2), place_odds(0, 2))
+    assert (odds.of(keys[3], commits) == 1.0).all()
+    assert (np.delete(first, AT) == 1.0).all()
+    elsewhere = replace(keys[0], machine="another")
+    odds.add(elsewhere, commits, place_tests(values, np.zeros(N), levels))
+    assert odds.of(elsewhere, commits)[AT] == place_odds(0, 0)
