@@ -6,7 +6,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
-from history_samples import MACHINE, TIME, branch, find_changes, history, noisy, numbers, series, steps
+from history_samples import (
+    MACHINE,
+    TIME,
+    branch,
+    find_changes,
+    history,
+    ledger,
+    ledgers,
+    noisy,
+    numbers,
+    series,
+    steps,
+)
 
 from nbbench.disturbance import WAITED_SHARE
 from nbbench.history.changes import judge_history
@@ -95,3 +107,27 @@ def test_what_lay_on_one_series_for_a_while_hides_no_change():
     found = judge_history(replace(ours, measured_at=at), min_effect=0.05).changes
     assert [numbers(c) for c in found] == [(41, 41)]
     assert judge_history(ours, min_effect=0.05).changes == []  # without the order it is noise
+
+
+def test_what_was_disturbed_tells_of_a_level_of_other_work_that_has_nothing_else():
+    """Two commits of other work, each measured while the machine was busy, as ten others were."""
+    rng = np.random.default_rng(4)
+    one = np.array(noisy(steps(60, 1.0, (31, 1.5), (33, 1 / 1.5)), 0.02, seed=5))
+    busy = [*range(3, 28, 5), 30, 31, *range(36, 60, 5)]
+    values = one.copy()
+    values[busy] *= np.exp(rng.uniform(0.02, 0.1, len(busy)))
+    commits = branch(60)
+    time = series(TIME, values.tolist())
+    waiting = [record(commits[i].hash, 0.5, environment=time.key.environment) for i in busy]
+    known = {"ledgers": ledgers([ledger(ops=60 if i in (30, 31) else 50) for i in range(60)])}
+
+    def times(one, records, **more):
+        return [numbers(c) for c in find_changes(history(one, records=records, **more)) if c.kind != "exact"]
+
+    assert times(time, waiting, **known) == [(31, 31), (33, 33)]
+    # without a ledger there is no such level; where too few tell by how much others are off, no time
+    assert times(time, waiting) == []
+    few = [record(commits[i].hash, 0.5, environment=time.key.environment) for i in (3, 30, 31)]
+    quiet = one.copy()
+    quiet[[3, 30, 31]] = values[[3, 30, 31]]
+    assert times(series(TIME, quiet.tolist()), few, **known) == []
