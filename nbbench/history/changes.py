@@ -179,7 +179,7 @@ class _Judge:
             self._slow = shared_slowness(self.order, filter(None, map(self._collections, curves())))
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
-            for one in curves():
+            for one in curves() if history.ledgers else ():
                 self._look_at_places(one)
         if self._canaries.levels:
             self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
