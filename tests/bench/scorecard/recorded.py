@@ -66,11 +66,11 @@ def aa_canaries(half: int) -> list[np.ndarray]:
 
 def beside(half: int, name: str = "aa3") -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Log residuals of the A/A series that were recorded with `nbbench.probe.canary`, and the logarithms of
-    their canaries (programs, n): the first (0) or the second half (1), or all (2)."""
+    their canaries (programs, n): the first (0) or the second half (1), or all (from 2 on)."""
     stored = load()
     values, canaries = np.log(stored[f"{name}_values"]), np.log(stored[f"{name}_beside"])
     middle = len(values) // 2
-    part = (slice(None, middle), slice(middle, None), slice(None))[half]
+    part = (slice(None, middle), slice(middle, None))[half] if half < 2 else slice(None)
     series = range(values.shape[1])
     return (
         [values[part, s] - np.median(values[part, s]) for s in series],
