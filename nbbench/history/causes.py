@@ -11,7 +11,7 @@ from functools import partial
 
 from nbbench.history.facts import SAME_WORK, SAMPLING, Evidence, Facts, setup_records
 from nbbench.metrics import Role
-from nbbench.model import Cause, ChangePoint, EventDirection, EvidenceRecord, Phase, SeriesKey, to_plain
+from nbbench.model import Cause, ChangePoint, EventDirection, EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 from nbbench.workloads import ledger_families, phase_of
 
@@ -33,16 +33,11 @@ def _failure(facts: Facts) -> Evidence | None:
 
 
 def _harness(facts: Facts) -> Evidence | None:
-    """An idle process changed, and no work did."""
-    idle = any(_is_idle(c.key) for c in facts.changes)
+    """A process that runs no workload changed, which how it is started does, and no work did."""
+    idle = any(phase_of(c.key) is Phase.MEMORY and not ledger_families(c.key) for c in facts.changes)
     if not idle or not facts.roles <= {Role.MEMORY, Role.TIME} or not all(d.equal for d in facts.diffs):
         return None
     return (EvidenceRecord("idle process"),)
-
-
-def _is_idle(key: SeriesKey) -> bool:
-    """Whether a series is the memory of processes that run no workload: how they are started moves it."""
-    return phase_of(key) is Phase.MEMORY and not ledger_families(key)
 
 
 def _image_changed(diff: LedgerDiff, _direction: EventDirection) -> bool:
@@ -189,7 +184,11 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.UNEXPLAINED, _nothing_explains),
 )
 
-EXACT = ((Cause.IMAGE, _image_changed), (Cause.DTYPE, _widths_moved), (Cause.WORK, _work_moved))
+EXACT = (
+    (Cause.IMAGE, _image_changed),
+    (Cause.DTYPE, _widths_moved),
+    (Cause.WORK, _work_moved),
+)
 """The causes that exact work alone can name, the most telling first."""
 
 

@@ -174,7 +174,7 @@ class _Judge:
                 yield from (self._settled(found) for part in stored.parts() for _, found in stored.read(part))
             yield from (self._settled(curve(self.order, one)) for one in history.series)
 
-        # What undeclared benchmarks share is the machine's.
+        # Reading many series again takes seconds. What undeclared benchmarks share is the machine's.
         if history.stored is None or history.stored.points <= MANY_POINTS:
             self._slow = shared_slowness(self.order, filter(None, map(self._collections, curves())))
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
@@ -213,13 +213,6 @@ class _Judge:
         if levels.any() and (logs := self._undisturbed_logs(one)) is not None:
             lent = lent_values(np.exp(logs), one.values, levels)
             self._odds.add(one.key, one.commits, place_tests(*lent, levels))
-
-    def _lent(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        """The values of a time, and their errors, with what levels of work lend that have none else."""
-        levels = self._work.confirming(one)
-        if metric.role is Role.TIME and levels.any():
-            return list(lent_values(values, one.values, levels))
-        return [values, np.zeros(values.size)]
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
         key, commits = one.key, tuple(one.commits)
@@ -272,8 +265,9 @@ class _Judge:
         confirmed, levels, odds = self._confirmed(one), self._levels(one), self._odds.of(one.key, one.commits)
         # exact work knows where its levels end; the rest is searched for
         asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
-        lent, errors = self._lent(one, metric, floored)
-        counted = self._work.known(one)
+        lent, errors, counted = floored, None, self._work.known(one)
+        if metric.role is Role.TIME and counted.any():
+            lent, errors = lent_values(floored, one.values, levels)
         known, factors = known_steps(lent, levels, errors=errors, odds=odds, counted=counted, **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:

@@ -112,7 +112,9 @@ def group_changes(changes: Sequence[ChangePoint], around: "Around") -> list[Grou
     noisy = [p for p in placed if id(p) not in taken]
     for one in sorted(counted, key=lambda p: (p.direction is EventDirection.CHANGE, p.hi - p.lo, p.range)):
         _join(groups, one, [g for g in groups if _same_work(g, one)], narrow=True)
-    for one in sorted(noisy, key=_sure):
+    # large blocks, counted exactly, before faults of pages
+    noisy.sort(key=lambda p: (p.role is not Role.ALLOCATOR, p.change.kind != "exact", -p.size, p.range))
+    for one in noisy:
         _join(groups, one, [g for g in groups if _explains(g, one, around)], narrow=False)
     for one in sorted(memory, key=lambda p: (p.change.kind != "exact", p.hi - p.lo, -p.size, p.range)):
         fitting = [g for g in groups if _held(g, one)]
@@ -196,11 +198,6 @@ def _cost_direction(diff: LedgerDiff) -> EventDirection | None:
     if diff.cost_effect == 0 or math.isnan(diff.cost_effect):
         return None
     return EventDirection.REGRESSION if diff.cost_effect > 0 else EventDirection.IMPROVEMENT
-
-
-def _sure(one: Placed) -> tuple[object, ...]:
-    """What else than work places an event first: large blocks, counted exactly, before faults of pages."""
-    return one.role is not Role.ALLOCATOR, one.change.kind != "exact", -one.size, one.range
 
 
 def _says(one: Placed) -> tuple[bool, bool, float]:

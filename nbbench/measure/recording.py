@@ -89,11 +89,6 @@ def _of_modules(table: str) -> dict[str, Callable[..., Case]]:
     return {name: build for tables in found for name, build in tables.items()}
 
 
-def ledger_of(case: Case) -> Ledger:
-    """The case's ledger; run it once before, so that caches of the subject are warm."""
-    return record_ledger(case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=source_root())
-
-
 def failure_text(error: BaseException) -> str:
     """Why a workload could not be recorded, without the environment's secrets."""
     kind = "" if isinstance(error, SubjectBroken) else f"{type(error).__name__}: "
@@ -173,7 +168,7 @@ def _record(name: str, cases: Mapping[str, Callable[[], Case]]) -> tuple[Ledger,
     try:
         case, building = record_traffic(cases[name], source_root=root)
         _, first = record_traffic(case.run, asked=case.asked, source_root=root)
-        ledger = dataclasses.replace(ledger_of(case), workload=name)
+        ledger = record_ledger(name, case.run, pixels=case.pixels, asked=case.asked, source_root=root)
     except BaseException as error:  # a subject may raise KeyboardInterrupt itself
         return failed_ledger(name, error), HostWork(name, "")
     phases = start_phase(Phase.CONSTRUCT, building), start_phase(Phase.FIRST, first, ledger)
@@ -195,16 +190,12 @@ def write_host(workloads: list[str], modules: list[str], again: bool = False) ->
     prepare(threads=1)
     redacted = functools.partial(redact_text, secrets=os.environ)
     there = [name for name in modules if name in sys.modules]
-    cases = {name: functools.partial(_built, build) for name, build in suite_cases().items()}
+    cases = {name: functools.partial(lambda made: made().run, build) for name, build in suite_cases().items()}
     found = record_host(load, cases, workloads, source_root=source_root(), clean=redacted, reseed=again)
     if there:
         why = f"NotImplementedError: a module of the suite imports {there[0]} itself"
         found[0] = HostWork(IMPORT_WORKLOAD, PYTHON, error=why)
     save([], found, again=again)
-
-
-def _built(build: Callable[[], Case]) -> Callable[[], object]:
-    return build().run
 
 
 def write_compiled(workload: str) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import msgpack
@@ -90,7 +91,8 @@ class StoreReading(Database):
             there = measured(connection, self.project_id)
             rows = (row for row in connection.rows(query, [self.project_id]) if row["id"] in there)
             found = [(row["id"], key_from(row), row["unit"], row["kind"]) for row in rows]
-        return sorted(found, key=lambda item: _order(item[1]))
+        name = attrgetter("benchmark", "version", "machine", "environment", "params")
+        return sorted(found, key=lambda item: name(item[1]))
 
     def size(self) -> tuple[int, int]:
         """How many series have results, and how many results they have."""
@@ -296,7 +298,3 @@ def _matches(pattern: str | None, key: SeriesKey) -> bool:
         return pattern is None or any(re.search(pattern, text) for text in texts)
     except re.error as error:
         raise UsageError(f"not a regular expression: {pattern!r} ({error})") from error
-
-
-def _order(key: SeriesKey) -> tuple[Any, ...]:
-    return key.benchmark, key.version, key.machine, key.environment, key.params

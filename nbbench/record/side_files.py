@@ -84,7 +84,10 @@ class LedgerFile:
         for name, made in self.compiled.items():
             if made.python == PYTHON and not made.error:
                 more[name] = (*more.get(name, ()), *made.figures)
-        others = {name: _orders(one) for name, one in self.scaled.items()}
+        others = {
+            name: tuple((q.metric, float(n)) for q, n in one.orders.items() if one.python == PYTHON)
+            for name, one in self.scaled.items()
+        }
         others[IMPORT_WORKLOAD] = more.get(IMPORT_WORKLOAD, ())
         return {
             name: dataclasses.replace(one, counts=(*one.counts, *more.get(name, ())))
@@ -100,10 +103,6 @@ class LedgerFile:
         for metric, total in work.figures:
             if name in self.starts if metric.startswith(_OF_TENSORS) else work.python:
                 yield metric, total
-
-
-def _orders(scaled: ScaledWork) -> tuple[tuple[str, float], ...]:
-    return tuple((q.metric, float(n)) for q, n in scaled.orders.items() if scaled.python == PYTHON)
 
 
 def telemetry_path(results_dir: Path, machine: str, commit: str, environment: str) -> Path:

@@ -5,10 +5,15 @@ everywhere, their places in `start`; so are series (their rows in `series`) and 
 are: the pages show them as text.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
+from heapq import nlargest
+from operator import itemgetter
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -17,7 +22,7 @@ from markupsafe import Markup
 
 from nbbench import __version__, units
 from nbbench.captured import Folder
-from nbbench.history.telemetry import Canaries, Disturbed
+from nbbench.history.telemetry import PROGRAMS, Canaries, Disturbed
 from nbbench.ledger import Ledger
 from nbbench.metrics import Better, Role, change_metric, change_role
 from nbbench.model import ChangePoint, Commit, Event, EvidenceRecord, Flag, NotJudged, Series, to_plain
@@ -28,7 +33,6 @@ from nbbench.report.causes import evidence_sentences
 from nbbench.report.not_judged import folded, not_judged_counts, plain_not_judged
 from nbbench.report.plan import plan_rows
 from nbbench.report.site_branch import standing_table
-from nbbench.report.site_noise import kernel_times, noise_document
 from nbbench.report.site_series import Drawn, SeriesIndex
 from nbbench.verdicts import SeriesNoise
 from nbbench.words import clean, clean_lines, day, for_html, minute, plural
@@ -36,6 +40,9 @@ from nbbench.words import clean, clean_lines, day, for_html, minute, plural
 PLOTLY = "plotly.min.js"
 """Its JavaScript, which whoever writes a page puts beside it."""
 _NOT_JUDGED = 150
+_CHANCE = 3.0  # standard deviations that a single difference must have before it is more than chance
+_SHOWN = 60
+_LEVEL = 3  # commits of the shortest level
 _TOLD = 150  # events; of more the page without JavaScript is a table of what is no improvement
 
 
@@ -280,3 +287,52 @@ def _environment() -> Environment:
     made.globals["version"] = __version__
     made.filters["lines"] = lambda text: clean_lines(text).split("\n")
     return made
+
+
+def noise_document(
+    scatter: Mapping[str, Sequence[tuple[str, float]]], results: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
+    """For each machine what can be told apart there.
+
+    That is sentences, and each series with its scatter and the least change that levels of _LEVEL commits
+    show, the noisiest first.
+
+    `scatter` is the share by which neighbouring values differ by chance, by machine and series; `results`
+    counts results and the disturbed ones among them.
+    """
+    made = {}
+    for machine, found in sorted(scatter.items()):
+        rows = [(label, share, _least(share)) for label, share in nlargest(_SHOWN, found, itemgetter(1))]
+        made[machine] = {"said": _resolves(found, results.get(machine, {})), "series": rows}
+    return made
+
+
+def _resolves(scatter: Sequence[tuple[str, float]], counts: Mapping[str, int]) -> list[str]:
+    shares, bad = sorted(share for _, share in scatter), counts.get("disturbed", 0)
+    typical = median(shares)
+    return [
+        f"The typical time repeats within {_percent(typical)} from commit to commit "
+        f"(the steadiest series within {_percent(shares[0])}, the noisiest within {_percent(shares[-1])}).",
+        f"Between two single commits less than {_percent(_CHANCE * math.sqrt(2) * typical)} cannot be told "
+        f"from chance; levels of {_LEVEL} commits each show {_percent(_least(typical))}.",
+        f"{counts.get('results', 0):,} timed results; {bad:,} of them disturbed by other load: no verdict "
+        "rests on those.",
+        "Exact work (bytes, operations, steps of Python) has no noise: any change of it is real.",
+    ]
+
+
+def _least(share: float) -> float:
+    """The least change that levels of _LEVEL values each show beyond chance: the error of a difference."""
+    return _CHANCE * share * math.sqrt(2 / _LEVEL)
+
+
+def kernel_times(canaries: Canaries) -> dict[str, list[tuple[Any, ...]]]:
+    """When the reference kernels ran on each machine (seconds of the epoch), and the seconds of each."""
+    found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for place, level in canaries.levels.items():
+        found[place[1]].append((round(canaries.times[place]), *map(level.get, PROGRAMS)))
+    return {machine: sorted(rows, key=lambda row: row[0]) for machine, rows in found.items()}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 1 else f"{1 + share:.1f}×"

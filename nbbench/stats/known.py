@@ -89,7 +89,7 @@ def place_tests(values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> list
     takes them."""
     if (one := _Series.of(values, errors, levels)) is None:
         return []
-    left = {c.cut: c for c in one.left(list(one.cuts), np.ones(one.log.size), NOTABLE, 0.0)}
+    left = {c.cut: c for c in one.left(np.ones(one.log.size), NOTABLE, 0.0)}
     alone = [one.tested(one.cuts, i, 0.0) for i in range(len(one.cuts))]
     found = [(left.get(c.cut, c), c.cut in left or c.p_value <= NOTABLE) for c in alone]
     return [(one.begun(c.cut)[0], c.after - c.before, spoke) for c, spoke in found]
@@ -132,8 +132,8 @@ def known_steps(
     if odds is not None:
         weight[one.cuts] = np.asarray(odds)[[one.begun(cut)[0] for cut in one.cuts]]
         weight[one.cuts] /= float(np.mean(weight[one.cuts]))
-    cuts = list(one.cuts)
-    found = one.left(cuts, weight, alpha, min_effect)
+    found = one.left(weight, alpha, min_effect)
+    cuts = [change.cut for change in found]
     medians = [median(one.log[a:b]) for a, b in segments(cuts, one.log.size)]
     for cut, level in zip(cuts, medians[1:], strict=True):
         fitted[one.index[cut] :] = math.exp(level - medians[0])
@@ -174,10 +174,8 @@ class _Series:
         from scipy.special import stdtr
 
         cut, (a, b) = cuts[i], bounds(cuts, i, self.log.size)
-        (left, wider), (right, late) = (
-            self._side(max(a, cut - REACH), cut),
-            self._side(cut, min(b, cut + REACH)),
-        )
+        left, wider = self._side(max(a, cut - REACH), cut)
+        right, late = self._side(cut, min(b, cut + REACH))
         before, after = median(left), median(right)
         variance = contrast_variance(float(left.size), float(right.size), self.rho)
         error = MEDIAN_SIGMA * math.sqrt(self.sigma**2 * variance + wider + late)
@@ -186,10 +184,9 @@ class _Series:
             p_value = 1.0
         return Change(cut, cut, cut, before, after, error, p_value)
 
-    def left(self, cuts: list[int], weight: FloatArray, alpha: float, min_effect: float) -> list[Change]:
-        """The changes at the ``cuts`` that are left, which the list then has alone, when the weakest were
-        dropped one by one; ``weight`` (m,) divides p-values."""
-        tests = len(cuts)
+    def left(self, weight: FloatArray, alpha: float, min_effect: float) -> list[Change]:
+        """The changes left when the weakest are dropped one by one; ``weight`` (m,) divides p-values."""
+        cuts, tests = list(self.cuts), len(self.cuts)
         found = [self.tested(cuts, i, min_effect) for i in range(tests)]
         while cuts:
             weighed = [1.0 if c.p_value == 1.0 else c.p_value / weight[c.cut] for c in found]
@@ -203,7 +200,7 @@ class _Series:
 
     def _side(self, start: int, stop: int) -> tuple[FloatArray, float]:
         """The values of one side, without those that are lent where there are others, and what the lent ones
-        add to the variance of their mean."""
+        add to the variance of their median."""
         log, error = self.log[start:stop], self.errors[start:stop]
         own = error == 0.0
         return (log[own], 0.0) if own.any() else (log, median(error) ** 2)
@@ -214,8 +211,7 @@ class _Series:
         return [since + at for at in _cuts(self.number[since : int(self.index[cut]) + 1])]
 
     def step(self, change: Change, counted: NDArray[np.bool_]) -> Step:
-        """A step in the values' own unit, which came with one of the commits at which a level begins, or
-        with one of which that is not known."""
+        """A step in the values' own unit, at a commit where a level begins or of which none is known."""
         begun, since = self.begun(change.cut), int(self.index[change.cut - 1])
         known = np.flatnonzero(counted[since : begun[0]])
         lo = since + int(known[-1]) + 1 if known.size else since + 1
