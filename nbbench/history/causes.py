@@ -27,11 +27,6 @@ _KERNELS_SHARE = 0.5
 factor of one to two."""
 
 
-def _failure(facts: Facts) -> Evidence | None:
-    """The change points say it themselves."""
-    return () if any(c.fails for c in facts.changes) else None
-
-
 def _harness(facts: Facts) -> Evidence | None:
     """A process that runs no workload changed, which how it is started does, and no work did."""
     idle = any(phase_of(c.key) is Phase.MEMORY and not ledger_families(c.key) for c in facts.changes)
@@ -165,7 +160,7 @@ def _nothing_explains(facts: Facts) -> Evidence:
 
 
 FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
-    (Cause.FAILURE, _failure),
+    (Cause.FAILURE, lambda facts: () if any(c.fails for c in facts.changes) else None),
     (Cause.HARNESS, _harness),
     (Cause.IMAGE, _image),
     (Cause.DTYPE, _dtype),

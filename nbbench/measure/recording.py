@@ -89,6 +89,11 @@ def _of_modules(table: str) -> dict[str, Callable[..., Case]]:
     return {name: build for tables in found for name, build in tables.items()}
 
 
+def ledger_of(case: Case) -> Ledger:
+    """The case's ledger; run it once before, so that caches of the subject are warm."""
+    return record_ledger(case.name, case.run, pixels=case.pixels, asked=case.asked, source_root=source_root())
+
+
 def failure_text(error: BaseException) -> str:
     """Why a workload could not be recorded, without the environment's secrets."""
     kind = "" if isinstance(error, SubjectBroken) else f"{type(error).__name__}: "
@@ -168,7 +173,7 @@ def _record(name: str, cases: Mapping[str, Callable[[], Case]]) -> tuple[Ledger,
     try:
         case, building = record_traffic(cases[name], source_root=root)
         _, first = record_traffic(case.run, asked=case.asked, source_root=root)
-        ledger = record_ledger(name, case.run, pixels=case.pixels, asked=case.asked, source_root=root)
+        ledger = dataclasses.replace(ledger_of(case), workload=name)
     except BaseException as error:  # a subject may raise KeyboardInterrupt itself
         return failed_ledger(name, error), HostWork(name, "")
     phases = start_phase(Phase.CONSTRUCT, building), start_phase(Phase.FIRST, first, ledger)
