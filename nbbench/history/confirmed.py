@@ -29,6 +29,8 @@ from nbbench.stats.canary import quiet_beside
 from nbbench.stats.changepoint import Step
 from nbbench.stats.detector import confirmed_by_repeats, standing_out
 from nbbench.stats.noise import MIN_SEGMENT, difference_sigma
+from nbbench.stats.shared import LASTING
+from nbbench.subject.selection import LEAST_TURNS
 from nbbench.workloads import ledger_families, workload_of
 
 SAME_WORK = 1e-6
@@ -186,11 +188,6 @@ LEAST_SIBLINGS = 2
 """Other series that must stand out to the same side at the commit: at least these, and half of those that
 measured it."""
 
-LEAST_TURNS = 3
-"""Turns of measuring between a commit and its neighbours on the branch, in which a mood of the machine has
-passed or shows at other commits: the order of `nbbench run` has them, one commit after the other has not."""
-
-
 def measured_alone(at: FloatArray) -> BoolArray:
     """Which of the commits (n,) were measured LEAST_TURNS or more before or after both of their neighbours,
     by the times ``at`` which they were measured, NaN where they were not."""
@@ -256,10 +253,6 @@ class Siblings:
         if not sides:
             return np.zeros(len(commits), dtype=np.bool_)
         return np.array([shared(commit) for commit in commits], dtype=np.bool_)
-
-
-LASTING = 7
-"""Values that a level has which lasted: more than it takes to judge a series at all, as short bursts meet."""
 
 
 def without_bursts(

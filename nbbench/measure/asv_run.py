@@ -27,7 +27,7 @@ from nbbench.record.projects import machine_name
 from nbbench.record.store import Store
 from nbbench.subject.profile import load_profile
 from nbbench.subject.repository import Subject, describe
-from nbbench.subject.selection import select, spread
+from nbbench.subject.selection import select, shuffled, spread
 from nbbench.units import format_clock
 from nbbench.words import Say, last_line
 
@@ -255,7 +255,7 @@ def chosen_commits(
     kept = {c.hash for c in spread(commits)[:limit]}
     commits, lots = [c for c in commits if c.hash in kept], Random()  # noqa: S311 -- no secret
     # spread, a machine that is slow at first would meet the same commits in both collections
-    return lots.sample(commits, len(commits)) if again else spread(commits, lots)
+    return shuffled(commits, lots) if again else spread(commits, lots)
 
 
 def look_back(

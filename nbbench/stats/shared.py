@@ -6,6 +6,7 @@ That a burst begins and ends between two commits has a chance of one in the numb
 """
 
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -45,6 +46,20 @@ is in those. A lone commit must then lie 5.6 sigmas of that off."""
 SHORT = 2 * MIN_SEGMENT
 """A level of fewer values needs both of its ends: others that stay for a while look so."""
 
+LASTING = 7
+"""Values that a level has which lasted: more than it takes to judge a series at all, as short bursts meet."""
+
+BESIDE = 5
+"""Commits on each side of a short level whose median it stands out of."""
+
+WRONG_SIDE = 0.7
+"""A value so far beyond the middle between two levels is none of its own: one sigma, in what two neighbours
+differ by."""
+
+STEADY = 0.75
+"""Share of all runs of as many commits over which the series waver together more than at least in a level of
+the code: the burst of a machine comes and goes, code takes what it takes."""
+
 
 class SharedJumps:
     """Sums over the series of a machine at each of ``size`` commits, and the levels that follow."""
@@ -54,6 +69,7 @@ class SharedJumps:
         # against what was measured before and after, by the turns whose median that is
         self._beside = {turns: (_Counts(size), _Counts(size)) for turns in (ONE, SEVERAL)}
         self._at = np.full(size, np.nan)
+        self._rows: list[FloatArray] = []
 
     def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
         """Add a series: the ``places`` (m,) of its commits, ascending, the logs of its values there in each
@@ -71,6 +87,8 @@ class SharedJumps:
         # contention does not come back at the same commit
         agreed = (each * np.sign(jumps) >= JUMP_SIGMAS / math.sqrt(len(each))).all(axis=0)
         self._jumps.add(places, np.where(agreed, jumps, 0.0 * jumps))
+        self._rows.append(np.full(self._at.size, np.nan))
+        self._rows[-1][places] = log_values / unit
         self._total[places] += np.nan_to_num(np.clip(jumps, -MOST_SIGMAS, MOST_SIGMAS))
         apart = np.full(log_values.size, np.nan)
         apart[known] = (present - running_median(present, SHORT - 1)) / unit
@@ -98,7 +116,7 @@ class SharedJumps:
         series jump, those of short ones that no burst can be, by the ``sigmas`` (m,) of both their ends."""
         half = self._jumps.half(measured)
         cuts, loose = (np.flatnonzero(side).tolist() for side in (once, half))
-        short: set[int] = set()
+        short = self._whole(measured, sigmas)
         for i, first in enumerate(loose):
             for last in loose[i + 1 : i + SHORT]:
                 # certain by both ends together
@@ -115,6 +133,22 @@ class SharedJumps:
             ):
                 dropped |= {first, last}
         return sorted({*cuts} - dropped | short)
+
+    def _whole(self, measured: IntArray, sigmas: FloatArray) -> set[int]:
+        """Both ends of steady levels of MIN_SEGMENT to LASTING of the ``measured`` commits (m,), over all of
+        which the series that stand out do so: a burst meets a part of them at its ends."""
+        rows, found = np.array(self._rows)[:, measured], set[int]()
+        for width in range(MIN_SEGMENT, LASTING):
+            firsts = np.flatnonzero(np.abs(sigmas[:-width] - sigmas[width:]) >= 2 * CERTAIN_SIGMAS)
+            runs = np.lib.stride_tricks.sliding_window_view(rows, width, axis=1)
+            waver = _medians(runs - _medians(runs)[..., None], axis=0).std(axis=1) if firsts.size else runs
+            for first in firsts[firsts > 0].tolist():
+                last = first + width
+                side = _standing_out(rows, first, last)
+                steady = waver[first] <= np.nanquantile(waver, STEADY)
+                if side and steady and self._in_time(measured, first, last, side, SEVERAL):
+                    found |= {first, last}
+        return found
 
     def _no_burst(self, measured: IntArray, first: int, last: int, side: int, *, undone: bool) -> bool:
         """Whether no burst makes half of the series stand out to their ``side`` at these commits: it does not
@@ -158,14 +192,39 @@ class SharedJumps:
         return True
 
 
+def _standing_out(rows: FloatArray, first: int, last: int) -> int:
+    """To which side half of the ``rows`` (k, m), LEAST_HALF of them and more, lie apart from what is beside
+    [first, last): 1 or -1 where all but one in EXCEPT of these do so from its first to its last value, and 0
+    elsewhere. A value that was left out speaks for no place."""
+    level = _medians(rows[:, first:last])
+    before, after = rows[:, max(first - BESIDE, 0) : first], rows[:, last : last + BESIDE]
+    heights = level - np.array([_medians(before), _medians(after)])
+    side = int(np.sign(np.nan_to_num(_medians(heights.ravel()))))
+    apart = (side * heights >= JUMP_SIGMAS).all(axis=0)
+    if apart.sum() < max(LEAST_HALF, np.isfinite(level).sum() / 2):
+        return 0
+    ends = (rows[:, first], before[:, -1]), (rows[:, last - 1], after[:, 0])
+    for (inner, outer), height in zip(ends, heights, strict=True):
+        within, beyond = (side * (value - level + height / 2) for value in (inner, outer))
+        wrong = apart & ((within < -WRONG_SIDE) | (beyond > WRONG_SIDE))
+        if wrong.sum() > apart.sum() // EXCEPT or (apart & (within > 0) & (beyond < 0)).sum() < LEAST_HALF:
+            return 0
+    return side
+
+
+def _medians(values: FloatArray, axis: int = -1) -> FloatArray:
+    """Medians of what is known; NaN where nothing is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmedian(values, axis=axis))
+
+
 def _just_before(apart: FloatArray, turns: int) -> FloatArray:
     """Medians (n - 1,) of the values before each but the first of ``apart`` (n,), of so many ``turns``."""
     if turns == 1:
         return apart[:-1]
     padded = np.concatenate((np.full(turns - 1, np.nan), apart[:-1]))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, turns)
-    known = np.where(np.isfinite(windows).any(axis=1)[:, None], windows, 0.0)
-    return np.where(np.isfinite(windows).any(axis=1), np.nanmedian(known, axis=1), np.nan)
+    return _medians(np.lib.stride_tricks.sliding_window_view(padded, turns))
 
 
 REACH = 3

@@ -8,6 +8,10 @@ from nbbench.errors import UsageError
 from nbbench.model import Commit
 from nbbench.subject.repository import Subject, list_commits
 
+LEAST_TURNS = 3
+"""Turns of measuring between a commit and its neighbours on the branch, in which a mood of the machine has
+passed or shows at other commits: the orders of `nbbench run` have them, one commit after the other has not."""
+
 _POSITIONS = re.compile(r"(\d{1,5})-(\d{1,5})")
 
 
@@ -75,6 +79,18 @@ def spread(commits: list[Commit], random: Random | None = None) -> list[Commit]:
         order.append(middle)
         heapq.heappush(gaps, _gap(low, middle, random))
         heapq.heappush(gaps, _gap(middle, high, random))
+    return [commits[i] for i in order]
+
+
+def shuffled(commits: list[Commit], random: Random) -> list[Commit]:
+    """In an order drawn by `random`, in which neighbours on the branch are measured LEAST_TURNS or more apart
+    but for a few at its end: what happens to the machine at one of them does not reach the other."""
+    left, order = random.sample(range(len(commits)), len(commits)), list[int]()
+    while left:
+        near = order[1 - LEAST_TURNS :]
+        chosen = next((i for i in left if all(abs(i - other) > 1 for other in near)), left[0])
+        left.remove(chosen)
+        order.append(chosen)
     return [commits[i] for i in order]
 
 

@@ -14,7 +14,7 @@ from nbbench.config import load_settings
 from nbbench.errors import UsageError
 from nbbench.model import Commit
 from nbbench.subject.repository import register
-from nbbench.subject.selection import select, spread
+from nbbench.subject.selection import LEAST_TURNS, select, shuffled, spread
 from nbbench.subject.subjects.nanobragg import demo
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=150)
@@ -74,6 +74,16 @@ class TestSpread:
         bursts = [sorted(drawn[at : at + 6]) for at in range(len(drawn) - 5)]
         side_by_side = [any(c - a <= 2 for a, c in zip(six, six[2:], strict=False)) for six in bursts]
         assert sum(side_by_side) <= 1
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 3, 30, 245])
+    def test_a_shuffled_order_keeps_neighbours_apart(self, count):
+        commits = history(count)
+        order = [c.position for c in shuffled(commits, Random(3))]
+        assert sorted(order) == [c.position for c in commits]
+        turn = {position: at for at, position in enumerate(order)}
+        near = [p for p in range(1, count) if abs(turn[p] - turn[p + 1]) < LEAST_TURNS]
+        assert len(near) <= 3
+        assert order != sorted(order) or count < 30
 
     def test_draws_differ_by_seed(self):
         assert spread(history(50), Random(1)) != spread(history(50), Random(2))

@@ -58,8 +58,9 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=250)
     parser.add_argument("--limit-s", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=0, help="of the order of commits")
-    parser.add_argument("--again", action="store_true", help="in the order of `nbbench run --again`")
-    parser.add_argument("--in-order", action="store_true", help="commit after commit")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--again", action="store_true", help="in the order of `nbbench run --again`")
+    way.add_argument("--in-order", action="store_true", help="commit after commit")
     asked = parser.parse_args()
     if asked.what == "pack":
         pack(asked.out, dict(pair.split("=", 1) for pair in asked.raw))
@@ -72,7 +73,7 @@ def record(asked: argparse.Namespace) -> None:
     from nbbench.config import load_settings
     from nbbench.probe.resources import PINNED_ENVIRONMENT
     from nbbench.subject.repository import list_commits, open_subject
-    from nbbench.subject.selection import spread
+    from nbbench.subject.selection import shuffled, spread
 
     os.environ.update(PINNED_ENVIRONMENT, NBBENCH_THREADS="1")
     settings = load_settings()
@@ -84,7 +85,7 @@ def record(asked: argparse.Namespace) -> None:
     elif asked.in_order:
         chosen = commits
     elif asked.again:
-        chosen = lots.sample(commits, len(commits))
+        chosen = shuffled(commits, lots)
     else:
         chosen = spread(commits, lots)
     done = positions(asked.out) if branch else set()
