@@ -188,6 +188,7 @@ LEAST_SIBLINGS = 2
 """Other series that must stand out to the same side at the commit: at least these, and half of those that
 measured it."""
 
+
 def measured_alone(at: FloatArray) -> BoolArray:
     """Which of the commits (n,) were measured LEAST_TURNS or more before or after both of their neighbours,
     by the times ``at`` which they were measured, NaN where they were not."""

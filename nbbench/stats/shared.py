@@ -49,16 +49,13 @@ SHORT = 2 * MIN_SEGMENT
 LASTING = 7
 """Values that a level has which lasted: more than it takes to judge a series at all, as short bursts meet."""
 
-BESIDE = 5
-"""Commits on each side of a short level whose median it stands out of."""
-
 WRONG_SIDE = 0.7
 """A value so far beyond the middle between two levels is none of its own: one sigma, in what two neighbours
 differ by."""
 
-STEADY = 0.75
-"""Share of all runs of as many commits over which the series waver together more than at least in a level of
-the code: the burst of a machine comes and goes, code takes what it takes."""
+STEADY_SIGMAS = 3.0
+"""The mean of all series jumps less than this within a level of the code: the burst of a machine comes and
+goes, code takes what it takes."""
 
 
 class SharedJumps:
@@ -139,14 +136,12 @@ class SharedJumps:
         which the series that stand out do so: a burst meets a part of them at its ends."""
         rows, found = np.array(self._rows)[:, measured], set[int]()
         for width in range(MIN_SEGMENT, LASTING):
-            firsts = np.flatnonzero(np.abs(sigmas[:-width] - sigmas[width:]) >= 2 * CERTAIN_SIGMAS)
-            runs = np.lib.stride_tricks.sliding_window_view(rows, width, axis=1)
-            waver = _medians(runs - _medians(runs)[..., None], axis=0).std(axis=1) if firsts.size else runs
-            for first in firsts[firsts > 0].tolist():
+            certain = np.abs(sigmas[:-width] - sigmas[width:]) >= 2 * CERTAIN_SIGMAS
+            for first in np.flatnonzero(certain).tolist():
                 last = first + width
-                side = _standing_out(rows, first, last)
-                steady = waver[first] <= np.nanquantile(waver, STEADY)
-                if side and steady and self._in_time(measured, first, last, side, SEVERAL):
+                steady = (np.abs(sigmas[first + 1 : last]) < STEADY_SIGMAS).all()
+                side = _standing_out(rows, first, last) if first and steady else 0
+                if side and self._in_time(measured, first, last, side, SEVERAL):
                     found |= {first, last}
         return found
 
@@ -193,15 +188,16 @@ class SharedJumps:
 
 
 def _standing_out(rows: FloatArray, first: int, last: int) -> int:
-    """To which side half of the ``rows`` (k, m), LEAST_HALF of them and more, lie apart from what is beside
-    [first, last): 1 or -1 where all but one in EXCEPT of these do so from its first to its last value, and 0
-    elsewhere. A value that was left out speaks for no place."""
+    """To which side half of the ``rows`` (k, m), of LEAST_SERIES or more, lie apart from what is beside
+    [first, last): 1 or -1 where all but one in EXCEPT of these do so from its first to its last value, else
+    0. A value that was left out speaks for no place."""
     level = _medians(rows[:, first:last])
-    before, after = rows[:, max(first - BESIDE, 0) : first], rows[:, last : last + BESIDE]
+    before, after = rows[:, max(first - SHORT, 0) : first], rows[:, last : last + SHORT]
     heights = level - np.array([_medians(before), _medians(after)])
     side = int(np.sign(np.nan_to_num(_medians(heights.ravel()))))
     apart = (side * heights >= JUMP_SIGMAS).all(axis=0)
-    if apart.sum() < max(LEAST_HALF, np.isfinite(level).sum() / 2):
+    known = np.count_nonzero(np.isfinite(level))
+    if known < LEAST_SERIES or 2 * apart.sum() < known:
         return 0
     ends = (rows[:, first], before[:, -1]), (rows[:, last - 1], after[:, 0])
     for (inner, outer), height in zip(ends, heights, strict=True):
@@ -221,8 +217,6 @@ def _medians(values: FloatArray, axis: int = -1) -> FloatArray:
 
 def _just_before(apart: FloatArray, turns: int) -> FloatArray:
     """Medians (n - 1,) of the values before each but the first of ``apart`` (n,), of so many ``turns``."""
-    if turns == 1:
-        return apart[:-1]
     padded = np.concatenate((np.full(turns - 1, np.nan), apart[:-1]))
     return _medians(np.lib.stride_tricks.sliding_window_view(padded, turns))
 

@@ -10,7 +10,7 @@ from nbbench.subject.repository import Subject, list_commits
 
 LEAST_TURNS = 3
 """Turns of measuring between a commit and its neighbours on the branch, in which a mood of the machine has
-passed or shows at other commits: the orders of `nbbench run` have them, one commit after the other has not."""
+passed or shows at others: the orders of `nbbench run` have them, one commit after the other has not."""
 
 _POSITIONS = re.compile(r"(\d{1,5})-(\d{1,5})")
 

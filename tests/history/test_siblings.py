@@ -122,3 +122,19 @@ def test_series_tell_of_each_other_by_the_commit_that_changed_their_work():
     elsewhere = replace(keys[0], machine="another")
     odds.add(elsewhere, commits, place_tests(values, np.zeros(N), levels))
     assert odds.of(elsewhere, commits)[AT] == place_odds(0, 0)
+
+
+@pytest.mark.parametrize("sharing", [5, 1])
+def test_a_level_of_some_commits_is_a_burst_unless_all_that_stand_out_share_both_ends(sharing):
+    stands = steps(N, 1.0, (AT, 1.4), (AT + 4, 1 / 1.4))
+    given = [series(TIME, noisy(stands if i < sharing else [1.0] * N, seed=i), size=str(i)) for i in range(6)]
+    assert found(given) == ([AT, AT + 4] if sharing == 5 else [])
+
+
+def test_a_burst_that_begins_within_a_commit_is_none():
+    ends = [(AT, AT + 4)] * 3 + [(AT + 1, AT + 4)] * 3
+    given = [
+        series(TIME, noisy(steps(N, 1.0, (a, 1.4), (b, 1 / 1.4)), seed=i), size=str(i))
+        for i, (a, b) in enumerate(ends)
+    ]
+    assert found(given) == []

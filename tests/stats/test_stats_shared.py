@@ -43,6 +43,47 @@ def test_a_short_level_with_two_shared_ends_is_one(length, size):
     assert ends(values) == [AT, AT + length]
 
 
+def part(length=4, count=5):
+    """Quiet series of which ``count`` stand out together, and those that do, as rows."""
+    values = quiet()
+    values[:count, AT : AT + length] += 0.3
+    return values
+
+
+@pytest.mark.parametrize("length", [3, 4, 6])
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_a_level_over_all_of_which_those_that_stand_out_do_so_is_one(length, count):
+    assert ends(part(length, count)) == [AT, AT + length]
+
+
+def test_too_few_series_that_stand_out_are_no_level():
+    assert ends(part(count=3)) == []
+    assert ends(part(count=LEAST_SERIES - 1)[: LEAST_SERIES - 1]) == []
+
+
+@pytest.mark.parametrize("end", [AT, AT + 3])
+def test_a_burst_meets_a_part_of_the_series_at_its_ends(end):
+    values = part(count=6)
+    values[:2, end] -= 0.3
+    assert ends(values) == []
+    values[1, end] += 0.3  # one in six of those that stand out may have been disturbed
+    assert ends(values) == [AT, AT + 4]
+
+
+def test_a_value_that_was_left_out_speaks_for_no_place():
+    values = part(count=6)
+    values[0, AT] = values[1, AT - 1] = values[2, AT + 3] = np.nan
+    assert ends(values) == [AT, AT + 4]
+    values[:4, AT] = np.nan  # three must show the place
+    assert ends(values) == []
+
+
+def test_what_wavers_is_no_level_of_the_code():
+    values = part(count=6)
+    values[:6, AT : AT + 4] += [0.0, 0.15, 0.1, -0.1]
+    assert ends(values) == []
+
+
 def test_a_burst_that_ends_within_a_commit_is_none():
     values = quiet()
     values[:, AT] += 0.4
