@@ -279,10 +279,7 @@ class _Judge:
             told, at = confirmed != 0, self._at(one)
             if np.isfinite(at).any():  # a machine's mood lies over what is measured in a row
                 told |= measured_alone(at)
-            measured = np.flatnonzero(np.isfinite(lent))
-            begins = measured[1:][np.diff(levels[measured]) != 0].tolist()
-            ends = [step.index for step in known] if counted.any() else begins
-            steps = without_bursts(steps, np.isfinite(lent), told, ends)
+            steps = without_bursts(steps, np.isfinite(lent), told, [step.index for step in known])
         if steps and np.ptp(levels) == 0 and not confirmed.any():
             steps = without_flips(steps, floored, self._min_effect)
         return levels_as_measured(steps, values) if steps and metric.least_change else steps
