@@ -191,13 +191,14 @@ def _real(half: int) -> list[Row]:
 
 _PARTS = {
     real.SINCE: "recorded on 2026-11-27, tuned on since",
-    real.HELD_OUT: "held out: recorded on 2026-11-27",
+    real.SEEN: "held out for rules 28",
+    real.HELD_OUT: "held out: recorded on 2026-11-28",
 }
 
 
 def _recorded_later() -> list[Row]:
-    """What was recorded when the detector was done: for rules 26 and 27, and for those of now."""
-    return [*_part(real.SINCE, "aa5"), _busy(), *_part(real.HELD_OUT, "aa6")]
+    """What was recorded when the detector was done: for rules 26 and 27, for 28, and for those of now."""
+    return [*_part(real.SINCE, "aa5"), _busy(), *_part(real.SEEN, "aa6"), *_part(real.HELD_OUT, "aa7")]
 
 
 def _part(part: int, recording: str) -> list[Row]:
