@@ -266,7 +266,7 @@ class _Judge:
         # exact work knows where its levels end; the rest is searched for
         asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
         lent, errors, counted = floored, None, self._work.known(one)
-        if metric.role is Role.TIME and np.ptp(levels):
+        if metric.role is Role.TIME and (levels != levels[:1]).any():
             lent, errors = lent_values(floored, one.values, levels)
         known, factors = known_steps(lent, levels, errors=errors, odds=odds, counted=counted, **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)

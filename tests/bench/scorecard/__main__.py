@@ -38,14 +38,15 @@ every value on one side of a change of work was disturbed no time can be told fr
 names the workload whose work changed and predicts its time, and this counts as its report. A row's title says
 the order of measuring; without such a word it is commit after commit.
 
-*Held out*: `branch20` to `branch23` and `aa7` were recorded on 2026-11-28 by the tool of that day, with the
-measured process alone on one core and other work on the other, while rules 29 were made; nobody looked at them
-before this table was made. `branch16` to `branch19` and `aa6`, of the day before, were *held out for rules
-28*: their rows were read then, and no rule was chosen on them. `branch7` to `branch11` and `aa5`, of that day
-(`branch11` beside work on both cores), were held out for rules 26 and 27; rules 28 and 29 were made after a look
-at them. All of these are noisier than the older ones. Telemetry of `branch7` and `branch10` and of the older
-recordings commit after commit is the count of involuntary switches of one process for all series; in all others,
-as in the product, it is the share of its time that the process of a series waited for a core.
+*Held out*: `branch20` to `branch23` and `aa7` were recorded on 2026-11-28 by the tool of that day, with
+the measured process alone on one core and other work on the other, while rules 29 were made; nobody looked
+at them before this table was made. `branch16` to `branch19` and `aa6`, of the day before, were *held out
+for rules 28*: their rows were read then, and no rule was chosen on them. `branch7` to `branch11` and
+`aa5`, of that day (`branch11` beside work on both cores), were held out for rules 26 and 27; rules 28 and
+29 were made after a look at them. All of these are noisier than the older ones. Telemetry of `branch7` and
+`branch10` and of the older recordings commit after commit is the count of involuntary switches of one
+process for all series; in all others, as in the product, it is the share of its time that the process of a
+series waited for a core.
 
 Tuned on: even streams, first halves, `branch1`, `branch4`, the committed results. Reported: odd streams,
 second halves, `branch2`, `branch3`, `branch5`, `branch6`. What a look at reported rows led to: levels at

@@ -1,12 +1,12 @@
 """The wall-clock history of the real branch, judged by what the ledger says.
 
 The branch was measured again and again, commit after commit and in the order of `nbbench run`. Later parts
-were recorded for one look at them: SINCE has been tuned on after that, SEEN and HELD_OUT have not. A commit is an
-event of a series when its exact work differs from that of the commit before (by the product's own rule,
-`nbbench.history.confirmed`) and its time differs by at least 10 %. How much the time differs is read from the
-*other* recordings, over all commits of equal work, so that the noise of a series cannot make its own truth.
-Changes between OPEN and 10 %, or so near to it that the other recordings cannot tell, are neither right nor
-wrong; a commit with equal work is no event, whatever its time.
+were recorded for one look at them: SINCE has been tuned on after that, SEEN and HELD_OUT have not. A
+commit is an event of a series when its exact work differs from that of the commit before (by the product's
+own rule, `nbbench.history.confirmed`) and its time differs by at least 10 %. How much the time differs is
+read from the *other* recordings, over all commits of equal work, so that the noise of a series cannot make
+its own truth. Changes between OPEN and 10 %, or so near to it that the other recordings cannot tell, are
+neither right nor wrong; a commit with equal work is no event, whatever its time.
 """
 
 from __future__ import annotations
