@@ -35,11 +35,6 @@ def _harness(facts: Facts) -> Evidence | None:
     return (EvidenceRecord("idle process"),)
 
 
-def _image_changed(diff: LedgerDiff, _direction: EventDirection) -> bool:
-    """Whether the workload's image changed beyond rounding."""
-    return diff.new_image
-
-
 def _image(facts: Facts) -> Evidence | None:
     """The workloads whose image changed; page faults alone have nothing to do with an image."""
     if facts.roles == {Role.ALLOCATOR} or not any(d.new_image for d in facts.diffs):
@@ -179,8 +174,8 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.UNEXPLAINED, _nothing_explains),
 )
 
-EXACT = (
-    (Cause.IMAGE, _image_changed),
+EXACT: tuple[tuple[Cause, Callable[[LedgerDiff, EventDirection], bool]], ...] = (
+    (Cause.IMAGE, lambda diff, _: diff.new_image),
     (Cause.DTYPE, _widths_moved),
     (Cause.WORK, _work_moved),
 )
