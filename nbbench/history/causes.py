@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from nbbench.history.facts import SAME_WORK, SAMPLING, Evidence, Facts, setup_records
+from nbbench.history.facts import SAME_WORK, SAMPLING, Evidence, Facts
 from nbbench.metrics import Role
 from nbbench.model import Cause, ChangePoint, EventDirection, EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
@@ -103,8 +103,9 @@ def _recomposed(facts: Facts) -> Evidence | None:
 def _setup(facts: Facts, *, sampling: bool = False) -> Evidence | None:
     """Parameters of the results, or of the telemetry beside them, that differ at the step; or asv's sampling,
     where it did not change because the time did."""
-    changed = [one for one in facts.setup if (one.what in SAMPLING) is sampling]
-    return (*facts.work_or_same, *setup_records(changed)) if changed else None
+    changed = (one for one in facts.setup if (one.what in SAMPLING) is sampling)
+    said = [EvidenceRecord("setup", to_plain(one)) for one in changed]
+    return (*facts.work_or_same, *said) if said else None
 
 
 def _allocator(facts: Facts) -> Evidence | None:

@@ -49,7 +49,8 @@ def shrinking_sets(
     yield found
     parts = 2
     while len(found) > 1:
-        chunks = _chunks(found, parts)
+        ends = (len(found) * part // parts for part in range(parts + 1))
+        chunks = [found[a:b] for a, b in pairwise(ends)]  # of nearly equal length
         smaller, next_parts = tries.first(chunks), 2
         if smaller is None and parts > 2:
             gone = map(frozenset, chunks)
@@ -87,9 +88,3 @@ class _Tries(Generic[T]):
             raise TooManyTests(f"{self._most} tests did not suffice")
         if sets:
             self._known.update(zip(sets, self._test(sets), strict=True))
-
-
-def _chunks(items: tuple[T, ...], parts: int) -> list[tuple[T, ...]]:
-    """The items in so many runs of nearly equal length."""
-    ends = [len(items) * part // parts for part in range(parts + 1)]
-    return [items[a:b] for a, b in pairwise(ends)]
