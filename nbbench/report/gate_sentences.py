@@ -159,6 +159,10 @@ says_plainly(
             f"caused by {f['place']}, the only hunk that changes the program"
             + (f"; the other {plural(f['total'] - 1, 'hunk')} only changed words" if f["total"] > 1 else "")
         ),
+        "crashed": lambda f: (
+            f"crashed at {' and at '.join(f'{side} in {count}' for side, count in f['crashes'].items())} "
+            f"of {plural(f['rounds'], 'round')}: {f['reason']}"
+        ),
         "another suite": lambda f: (
             f"{', '.join(f['paths'][:3])} changed since base, and what lies here is not "
             "base's: judge by the suite of base (`git worktree add`), or let a person read it (--reviewed)"
@@ -239,12 +243,6 @@ def _confirmation(f: Figures) -> list[str]:
     if f["agrees"] is None:
         return ["the budget ended before the confirming re-run"]
     return [f"confirmed by {f['n']} fresh rounds" if f["agrees"] else "the confirming re-run does not agree"]
-
-
-@says("crashed")
-def _crashed(f: Figures) -> list[str]:
-    sides = " and at ".join(f"{side} in {count}" for side, count in f["crashes"].items())
-    return [f"crashed at {sides} of {plural(f['rounds'], 'round')}: {f['reason']}"]
 
 
 @says("no figure")

@@ -77,14 +77,12 @@ class _Tries(Generic[T]):
         waiting = list(sets)
         for begin in range(0, len(waiting), self._width):
             some = waiting[begin : begin + self._width]
-            self._try([one for one in map(frozenset, some) if one not in self._known])
+            new = [one for one in map(frozenset, some) if one not in self._known]
+            if len(self._known) + len(new) > self._most:
+                raise TooManyTests(f"{self._most} tests did not suffice")
+            if new:
+                self._known.update(zip(new, self._test(new), strict=True))
             for one in some:
                 if self._known[frozenset(one)] is Trial.SHOWS:
                     return one
         return None
-
-    def _try(self, sets: list[frozenset[T]]) -> None:
-        if len(self._known) + len(sets) > self._most:
-            raise TooManyTests(f"{self._most} tests did not suffice")
-        if sets:
-            self._known.update(zip(sets, self._test(sets), strict=True))
