@@ -97,6 +97,11 @@ class Scale:
         same = workload.family == self.family and params == dict(self.fixed)
         return value if same and isinstance(value, int) else None
 
+    def larger(self, workloads: Iterable[Workload]) -> list[tuple[int, Workload]]:
+        """The workloads that lie on it above what it records, each with its value."""
+        placed = [(value, one) for one in workloads if (value := self.value_of(one)) is not None]
+        return [(value, one) for value, one in placed if value > self.values[-1]]
+
 
 @dataclass(frozen=True)
 class Workloads:

@@ -185,20 +185,6 @@ class Session:
         Raises UsageError for a broken guard without sign-off.
         """
         request = self.request
-        self._check_guards()
-        self.before = self.tree_now()
-        if self.before.problem:
-            self.notes.append(f"the subject's folder is {self.before.problem}")
-        if request.preset.dtype_audit and not self.settings.is_project:
-            self.notes.append("there is no nbbench project here, so there is no dtype audit")
-        load, processors = os.getloadavg()[0], os.cpu_count() or 1
-        if busy_load(load, processors):
-            self.notes.append(
-                f"the machine was busy before the run: load {load:.1f} on {processors} processors"
-            )
-
-    def _check_guards(self) -> None:
-        request = self.request
         found = violations(request.preset, self.environ, request.command, request.timeout_s)
         if found and not request.sign_off:
             listed = redact_text("; ".join(f"{v.text} [{v.rule}]" for v in found), self.secrets)
@@ -210,6 +196,16 @@ class Session:
             self.notes.append("a sign-off was given, but no guard needed it")
         self.notes += [f"waived: {v.text} ({v.rule})" for v in found]
         self.waived = tuple(dict.fromkeys(v.rule for v in found))
+        self.before = self.tree_now()
+        if self.before.problem:
+            self.notes.append(f"the subject's folder is {self.before.problem}")
+        if request.preset.dtype_audit and not self.settings.is_project:
+            self.notes.append("there is no nbbench project here, so there is no dtype audit")
+        load, processors = os.getloadavg()[0], os.cpu_count() or 1
+        if busy_load(load, processors):
+            self.notes.append(
+                f"the machine was busy before the run: load {load:.1f} on {processors} processors"
+            )
 
     def open_folder(self) -> None:
         """Make the folder and take down everything that is known before the command starts."""

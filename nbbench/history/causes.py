@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from nbbench.history.facts import SAME_WORK, SAMPLING, Evidence, Facts, setup_records
+from nbbench.history.facts import SAME_WORK, SAMPLING, Evidence, Facts
 from nbbench.metrics import Role
 from nbbench.model import Cause, ChangePoint, EventDirection, EvidenceRecord, Phase, to_plain
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
@@ -33,11 +33,6 @@ def _harness(facts: Facts) -> Evidence | None:
     if not idle or not facts.roles <= {Role.MEMORY, Role.TIME} or not all(d.equal for d in facts.diffs):
         return None
     return (EvidenceRecord("idle process"),)
-
-
-def _image_changed(diff: LedgerDiff, _direction: EventDirection) -> bool:
-    """Whether the workload's image changed beyond rounding."""
-    return diff.new_image
 
 
 def _image(facts: Facts) -> Evidence | None:
@@ -108,8 +103,9 @@ def _recomposed(facts: Facts) -> Evidence | None:
 def _setup(facts: Facts, *, sampling: bool = False) -> Evidence | None:
     """Parameters of the results, or of the telemetry beside them, that differ at the step; or asv's sampling,
     where it did not change because the time did."""
-    changed = [one for one in facts.setup if (one.what in SAMPLING) is sampling]
-    return (*facts.work_or_same, *setup_records(changed)) if changed else None
+    changed = (one for one in facts.setup if (one.what in SAMPLING) is sampling)
+    said = [EvidenceRecord("setup", to_plain(one)) for one in changed]
+    return (*facts.work_or_same, *said) if said else None
 
 
 def _allocator(facts: Facts) -> Evidence | None:
@@ -179,8 +175,8 @@ FINDERS: tuple[tuple[Cause, Callable[[Facts], Evidence | None]], ...] = (
     (Cause.UNEXPLAINED, _nothing_explains),
 )
 
-EXACT = (
-    (Cause.IMAGE, _image_changed),
+EXACT: tuple[tuple[Cause, Callable[[LedgerDiff, EventDirection], bool]], ...] = (
+    (Cause.IMAGE, lambda diff, _: diff.new_image),
     (Cause.DTYPE, _widths_moved),
     (Cause.WORK, _work_moved),
 )

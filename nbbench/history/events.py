@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from nbbench.disturbance import Disturbance
 from nbbench.history.causes import find_cause
@@ -49,7 +50,7 @@ class Around:
         self._setups = history.setups
         self._tolerance = history.tolerance
         self._host, self._scaled = history.host, history.scaled
-        self._diffs: dict[tuple[str, int, int], LedgerDiff | None] = {}
+        self._diff = cache(self._find_diff)
 
     def same_tree(self, lo: int, hi: int) -> bool:
         """Whether the measured paths are known to be the same before `lo` and up to `hi`."""
@@ -66,17 +67,11 @@ class Around:
         names = sorted(name for name in self._usable(hi) if families and name.startswith(families))
         return [diff for name in names if (diff := self._diff(name, lo, hi)) is not None]
 
-    def _diff(self, workload: str, lo: int, hi: int) -> LedgerDiff | None:
+    def _find_diff(self, workload: str, lo: int, hi: int) -> LedgerDiff | None:
         """`hi` against the nearest commit before `lo` that has a usable ledger of the workload's family.
 
         None where that one lacks the workload: what moved it may have happened before.
         """
-        place = (workload, lo, hi)
-        if place not in self._diffs:
-            self._diffs[place] = self._find_diff(workload, lo, hi)
-        return self._diffs[place]
-
-    def _find_diff(self, workload: str, lo: int, hi: int) -> LedgerDiff | None:
         head = self._usable(hi).get(workload)
         family = workload.partition("-")[0] + "-"
         if head is None:

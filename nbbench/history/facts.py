@@ -131,11 +131,6 @@ def work_record(diff: LedgerDiff) -> EvidenceRecord:
     return EvidenceRecord("work", diff.figures | lines)
 
 
-def setup_records(changed: Iterable[SetupChange]) -> Evidence:
-    """What of the measuring changed, as evidence."""
-    return tuple(EvidenceRecord("setup", to_plain(one)) for one in changed)
-
-
 SAMPLING = ("number", "repeat")
 """asv sampled otherwise: other calls a sample, or other samples a result."""
 

@@ -176,7 +176,10 @@ class NbbenchEnvironment(Environment):  # type: ignore[misc]
         except HostError as error:
             self._close()  # the next process gets a new server; this one has failed
             return _lost(str(error))
-        word = _from_outside(outcome.exit_code) if outcome.telemetry["verdict"] == "ended" else ""
+        if outcome.telemetry["verdict"] != "ended" or -outcome.exit_code not in _FROM_OUTSIDE:
+            return outcome
+        name = signal.Signals(-outcome.exit_code).name
+        word = f"\n{_LOST} ({name}; the kernel does this where memory runs out)"
         return replace(outcome, output=outcome.output + word)
 
     def _warm_server(self, environment: dict[str, str]) -> warm.WarmServer:
@@ -255,13 +258,6 @@ def _setup() -> tuple[tuple[str, Any], ...]:
         ("cache_bytes", last_level_cache_bytes()),
         *((("device", "cuda"),) if on_cuda() else ()),
     )
-
-
-def _from_outside(code: int) -> str:
-    """The word for a process that somebody else ended; '' for all other exit codes."""
-    if -code not in _FROM_OUTSIDE:
-        return ""
-    return f"\n{_LOST} ({signal.Signals(-code).name}; the kernel does this where memory runs out)"
 
 
 def is_lost(output: str | None) -> bool:

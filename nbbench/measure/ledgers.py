@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -189,17 +190,14 @@ def work_calls(
     repeats = REPEATS if again and kind is HOST else 1
     progress = TreeProgress(say, kind.told, repeats * len(wanted))
 
-    def opening(commit: Commit) -> Callable[[WarmServer], dict[str, str]]:
-        def opened(server: WarmServer) -> dict[str, str]:
-            progress.begin(commit)
-            return open_tree(settings, server, commit, bare=kind is HOST)
-
-        return opened
+    def opened(commit: Commit, server: WarmServer) -> dict[str, str]:
+        progress.begin(commit)
+        return open_tree(settings, server, commit, bare=kind is HOST)
 
     for commit in wanted:
         ensure_kept(settings, commit)
     calls = (
-        recording_call(settings, kind, opening(commit), names, again=again)
+        recording_call(settings, kind, partial(opened, commit), names, again=again)
         for commit, names in wanted.items()
     )
     return list(calls) * repeats

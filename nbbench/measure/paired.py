@@ -7,6 +7,7 @@ import random
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class GateSeries:
         return self.benchmark if self.index is None else f"{self.benchmark}-{self.index}"
 
 
-class PairedRunner:
+class PairedRunner(AbstractContextManager["PairedRunner"]):
     """Measures rounds of base/head pairs in processes forked from a warm server.
 
     `seed` fixes every order that is drawn. A context, with which the server ends. `left_out` names the
@@ -68,10 +69,6 @@ class PairedRunner:
         self._rounds, self._forked = 0, False
         self.left_out: list[str] = []
         self._spare = max((os.cpu_count() or 1) - usable_threads(settings.threads), 0)
-
-    def __enter__(self) -> "PairedRunner":
-        """Start nothing."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.renew()

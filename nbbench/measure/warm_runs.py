@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ _RECORDERS = ("nbbench.measure.recording",)
 _TWO = 2  # trees at a time: those that are compared
 
 
-class Servers:
+class Servers(AbstractContextManager["Servers"]):
     """The warm servers that the recordings of one command share, each started when it is first asked for.
 
     A context that ends them. `given` takes the place of `full`, and is not ended. Each holds `suites` trees.
@@ -35,10 +35,6 @@ class Servers:
 
     def __init__(self, given: WarmServer | None = None, *, suites: int = _TWO) -> None:
         self.suites, self._given, self._own = suites, given, dict[str, WarmServer]()
-
-    def __enter__(self) -> "Servers":
-        """Start nothing."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -141,14 +137,9 @@ def invoke(
 
     Raises InconclusiveError when the process fails: with the signal that ended it, or its last line.
     """
-    outcome = server.run(
-        ["call", target, json.dumps(arguments)],
-        cwd=str(settings.state_dir),
-        environment=environment,
-        timeout_s=timeout_s,
-    )
-    if outcome.exit_code:
-        raise InconclusiveError(_how_it_ended(outcome.exit_code, outcome.output, timeout_s))
+    one = Invocation(lambda _: environment, target, arguments)
+    if why := invoke_all(settings, Servers(server), [one], timeout_s)[0]:
+        raise InconclusiveError(why)
 
 
 def _how_it_ended(code: int, output: str, timeout_s: float) -> str:

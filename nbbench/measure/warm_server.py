@@ -245,13 +245,6 @@ def _become_job(request: dict[str, Any], descriptor: int, telling: Connection[An
         os._exit(code)
 
 
-def _is_timed(argv: list[str]) -> bool:
-    """Whether this is `run` of a benchmark that asv times, without its profiler."""
-    if argv[0] != "run" or argv[4] != "None" or os.environ.get("NBBENCH_CANARY") == "0":
-        return False
-    return argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
-
-
 def _watches(argv: list[str]) -> dict[str, Callable[[], dict[str, Any]]]:
     """What is looked at before and after a command: the canary where asv times it, the GPU that it uses."""
     from nbbench.probe.device import on_cuda
@@ -261,7 +254,9 @@ def _watches(argv: list[str]) -> dict[str, Callable[[], dict[str, Any]]]:
         from nbbench.probe.device import read_gpu
 
         found["gpu"] = read_gpu
-    if _is_timed(argv):
+    plain = argv[0] == "run" and argv[4] == "None"  # without asv's profiler
+    timed = plain and argv[2].rpartition(".")[2].startswith(("time_", "timeraw_"))
+    if timed and os.environ.get("NBBENCH_CANARY") != "0":
         from nbbench.probe.canary import reference_times
 
         found["canary"] = reference_times

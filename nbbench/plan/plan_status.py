@@ -76,6 +76,8 @@ def _series_names(criteria: Iterable[Criterion]) -> set[str]:
 def _of_machine(store: Store, given: PlanInput, names: Iterable[str], machine: str) -> PlanInput:
     """What was measured on a machine, beside what belongs to none."""
     measuring = _measuring((r for r in store.process_records() if r.machine == machine), names)
+    facts = next((dict(m.facts) for m in store.machines() if m.name == machine), {})
+    processors = facts.get("num_cpu", "")  # as asv recorded them
     return dataclasses.replace(
         given,
         machine=machine,
@@ -84,7 +86,7 @@ def _of_machine(store: Store, given: PlanInput, names: Iterable[str], machine: s
             (r.commit, r.environment, r.benchmark): int(dict(r.extra).get("threads") or 0) for r in measuring
         },
         disturbed=disturbed_results(map(kept_by_others, measuring)),
-        cores=_cores(store, machine),
+        cores=int(processors) if processors.isdecimal() else None,
     )
 
 
@@ -133,12 +135,6 @@ def kept_by_others(record: ProcessRecord) -> ProcessRecord:
     if (delay := said.get("run_delay_s")) is not None:
         said["run_delay_s"] = min(float(delay), record.others_cpu_s + record.steal_s)
     return dataclasses.replace(record, extra=tuple(said.items()))
-
-
-def _cores(store: Store, machine: str) -> int | None:
-    """The machine's processors as asv recorded them; None where it did not."""
-    recorded = next((dict(m.facts).get("num_cpu", "") for m in store.machines() if m.name == machine), "")
-    return int(recorded) if recorded.isdecimal() else None
 
 
 def _placed(folder: Folder, commits: Sequence[Commit], subject: Subject | None) -> Folder:

@@ -37,7 +37,9 @@ def from_series(
     """The value at the newest commit where every series that it needs was measured together, as asked."""
     tables = {name: _usable(given.results, name, criterion.device) for name in criterion.series}
     if lacking := next((name for name, table in tables.items() if not table), None):
-        return None, () if criterion.device == "cuda" else (_what_is_there(lacking, given.results),)
+        how = " and ".join(sorted({str(one.status) for one in results_of(given.results, lacking)}))
+        said = f"{lacking} {f'only {how}' if how else 'has no results'}"
+        return None, () if criterion.device == "cuda" else (said,)
     shared = set.intersection(*(set(table) for table in tables.values()))
     order = {commit.hash: place for place, commit in enumerate(given.commits)}
     main = tables[criterion.value]
@@ -52,11 +54,6 @@ def from_series(
         if found and not other:
             other = (f"{format_number(found.value)} at {found.commit[:8]} was measured {', '.join(unlike)}",)
     return None, other or ("its series were never measured together",)
-
-
-def _what_is_there(series: str, results: Mapping[str, Sequence[Result]]) -> str:
-    how = {str(one.status) for one in results_of(results, series)}
-    return f"{series} {'only ' + ' and '.join(sorted(how)) if how else 'has no results'}"
 
 
 def _usable(results: Mapping[str, Sequence[Result]], text: str, device: str) -> dict[tuple[str, str], Result]:

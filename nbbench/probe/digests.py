@@ -98,7 +98,9 @@ class DigestRecorder(TrafficLedger):
         inputs = tensors((*args, *kwargs.values()))
         for tensor in inputs:
             check_dense(tensor)
-        site = self._site(func, plan.name, inputs)
+        place = self._place(sys._getframe(2), inputs, backward=in_backward())
+        drawn = torch.Tag.nondeterministic_seeded in func.tags
+        site = self._place_of(0, CallSite(*place, self._places.instruction, plan.name, drawn))
         with torch._C.DisableTorchFunctionSubclass():
             read = [self._read(tensor) for tensor in plan.sides(args, kwargs, [])[0]]
         result = func(*args, **kwargs)
@@ -124,11 +126,6 @@ class DigestRecorder(TrafficLedger):
         if given:
             self._steps.append(DataStep(site, self._place_of(1, told), tuple(read), tuple(given)))
         return result
-
-    def _site(self, func: Any, name: str, inputs: list[torch.Tensor]) -> int:
-        place = self._place(sys._getframe(3), inputs, backward=in_backward())
-        drawn = torch.Tag.nondeterministic_seeded in func.tags
-        return self._place_of(0, CallSite(*place, self._places.instruction, name, drawn))
 
     def _read(self, tensor: torch.Tensor) -> tuple[int, int]:
         """A tensor's value as it is now, and the step that made it."""

@@ -77,7 +77,7 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         self._places = Places(source_root)
         self._fused = FusedBytes(self._storages)
         self._forward = ForwardLines()
-        self._plans: dict[Any, OperationPlan] = {}
+        self._plan = functools.cache(lambda func: OperationPlan.of(func._schema))
         self._depth = 0  # inference mode enters again to take composites apart
 
     @classmethod
@@ -186,11 +186,6 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
         if self._forward.made_nodes():
             self._forward.note(place, differentiable=any(t.requires_grad for t in inputs))
         return place
-
-    def _plan(self, func: Any) -> OperationPlan:
-        if (plan := self._plans.get(func)) is None:
-            plan = self._plans[func] = OperationPlan.of(func._schema)
-        return plan
 
     def _move(self, read: list[torch.Tensor], written: list[torch.Tensor], place: Place) -> int:
         """Book the bytes by dtype, and follow the storages; returns the bytes."""

@@ -112,17 +112,13 @@ def _lines(traffic: Traffic) -> tuple[LedgerLine, ...]:
 
 
 def _notes(traffic: Traffic, source_root: str) -> tuple[str, ...]:
-    """With TORCHDYNAMO_DISABLE torch.compile gives its argument back, so only the source tells."""
-    if COMPILED_NOTE not in traffic.notes and source_root and _compiles(source_root):
-        return (*traffic.notes, COMPILED_NOTE)
-    return traffic.notes
-
-
-def _compiles(source_root: str) -> bool:
-    """Whether a loaded module below the root names torch.compile in its code."""
+    """With TORCHDYNAMO_DISABLE torch.compile gives its argument back, so only the source tells: a loaded
+    module below the root that names it in its code."""
+    if COMPILED_NOTE in traffic.notes or not source_root:
+        return traffic.notes
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     mine = sorted(name for name in files if name.startswith(source_root.rstrip("/") + "/"))
-    return any(_names_compile(name) for name in mine)
+    return (*traffic.notes, COMPILED_NOTE) if any(map(_names_compile, mine)) else traffic.notes
 
 
 @functools.cache

@@ -80,20 +80,17 @@ class _Files:
         return None
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _kind_of(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """hand, export, or capture, with a word in front for each condition that makes its figures other ones."""
     if "nbbench." not in f"{metrics.get('schema', '')} {run.get('schema', '')}":
         return "hand"
     if isinstance(metrics.get("series"), list):
         return "export"
+    session = metrics.get("session")
     special = (
         ("disturbed", metrics.get("disturbed")),
         ("profiled", metrics.get("profiled")),
-        ("compiled", _mapping(metrics.get("session")).get("compiled_graphs")),
+        ("compiled", isinstance(session, Mapping) and session.get("compiled_graphs")),
         ("malloc-pinned", metrics.get("malloc_pinned_by")),
     )
     return " ".join([*(word for word, is_so in special if is_so), "capture"])
@@ -112,13 +109,10 @@ def _said(key: str, *documents: Mapping[str, Any]) -> str:
 def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
     """The figures of a metrics.json: an export's `series`; a capture's `figures` and `checks`."""
     for key in ("series", "figures", "checks"):
-        for item in _items(metrics.get(key)):
-            if figure := _named(item):
+        items = metrics.get(key)
+        for item in items if isinstance(items, list) else ():
+            if isinstance(item, Mapping) and (figure := _named(item)):
                 yield replace(figure, name=f"check: {figure.name}") if key == "checks" else figure
-
-
-def _items(value: Any) -> Iterator[Mapping[str, Any]]:
-    return (item for item in (value if isinstance(value, list) else ()) if isinstance(item, Mapping))
 
 
 def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:

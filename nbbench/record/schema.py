@@ -283,7 +283,9 @@ def prepare_tables(
         whole = ours and not reason and not anew
         return _project(connection, project) if whole else 0, reason
     if ours and (reason or anew):
-        _drop(connection, there if _TABLES not in found else there - {_ALEMBIC})
+        old = there if _TABLES not in found else there - {_ALEMBIC}
+        for table_name in old if connection.is_sqlite else old & {*TABLES, *_FORMER}:  # a server has others
+            connection.cursor(f"DROP TABLE {table_name}{'' if connection.is_sqlite else ' CASCADE'}")
     if not ours or reason or anew:
         for table in TABLES.values():
             for statement in create_statements(table, connection.is_sqlite):
@@ -330,12 +332,6 @@ def _check_foreign(connection: Connection, name: str, there: set[str]) -> None:
         there = there & set(TABLES)
     if there:
         raise StoreError(f"{name} is not a database of nbbench (it holds a table {min(there)!r})")
-
-
-def _drop(connection: Connection, there: set[str]) -> None:
-    """Drop our tables, those of earlier versions too; in PostgreSQL no others."""
-    for name in there if connection.is_sqlite else there & {*TABLES, *_FORMER}:
-        connection.cursor(f"DROP TABLE {name}{'' if connection.is_sqlite else ' CASCADE'}")
 
 
 def _order(version: str) -> tuple[int, ...]:

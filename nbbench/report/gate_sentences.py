@@ -150,6 +150,19 @@ says_plainly(
             f"head computes in {' and '.join(f['dtypes'])}, narrower than all of base: a person "
             "has to accept that (--reviewed)"
         ),
+        "impossible rate": lambda f: (
+            f"head would move {units.format_value(f['rate'], 'B/s')}, and nothing here moves more than "
+            f"{units.format_value(f['most'], 'B/s')}: what is timed does not do the work that is counted "
+            "(--reviewed where a person knows why)"
+        ),
+        "only hunk": lambda f: (
+            f"caused by {f['place']}, the only hunk that changes the program"
+            + (f"; the other {plural(f['total'] - 1, 'hunk')} only changed words" if f["total"] > 1 else "")
+        ),
+        "crashed": lambda f: (
+            f"crashed at {' and at '.join(f'{side} in {count}' for side, count in f['crashes'].items())} "
+            f"of {plural(f['rounds'], 'round')}: {f['reason']}"
+        ),
         "another suite": lambda f: (
             f"{', '.join(f['paths'][:3])} changed since base, and what lies here is not "
             "base's: judge by the suite of base (`git worktree add`), or let a person read it (--reviewed)"
@@ -171,22 +184,6 @@ says_plainly(
         ),
     }
 )
-
-
-@says("impossible rate")
-def _impossible_rate(f: Figures) -> list[str]:
-    rate, most = (units.format_value(f[name], "B/s") for name in ("rate", "most"))
-    return [
-        f"head would move {rate}, and nothing here moves more than {most}: what is timed does not do the "
-        "work that is counted (--reviewed where a person knows why)"
-    ]
-
-
-@says("only hunk")
-def _only_hunk(f: Figures) -> list[str]:
-    words = f["total"] - 1
-    rest = f"; the other {plural(words, 'hunk')} only changed words" if words else ""
-    return [f"caused by {f['place']}, the only hunk that changes the program{rest}"]
 
 
 @says("rounds")
@@ -246,12 +243,6 @@ def _confirmation(f: Figures) -> list[str]:
     if f["agrees"] is None:
         return ["the budget ended before the confirming re-run"]
     return [f"confirmed by {f['n']} fresh rounds" if f["agrees"] else "the confirming re-run does not agree"]
-
-
-@says("crashed")
-def _crashed(f: Figures) -> list[str]:
-    sides = " and at ".join(f"{side} in {count}" for side, count in f["crashes"].items())
-    return [f"crashed at {sides} of {plural(f['rounds'], 'round')}: {f['reason']}"]
 
 
 @says("no figure")

@@ -49,7 +49,8 @@ def shrinking_sets(
     yield found
     parts = 2
     while len(found) > 1:
-        chunks = _chunks(found, parts)
+        ends = (len(found) * part // parts for part in range(parts + 1))
+        chunks = [found[a:b] for a, b in pairwise(ends)]  # of nearly equal length
         smaller, next_parts = tries.first(chunks), 2
         if smaller is None and parts > 2:
             gone = map(frozenset, chunks)
@@ -76,20 +77,12 @@ class _Tries(Generic[T]):
         waiting = list(sets)
         for begin in range(0, len(waiting), self._width):
             some = waiting[begin : begin + self._width]
-            self._try([one for one in map(frozenset, some) if one not in self._known])
+            new = [one for one in map(frozenset, some) if one not in self._known]
+            if len(self._known) + len(new) > self._most:
+                raise TooManyTests(f"{self._most} tests did not suffice")
+            if new:
+                self._known.update(zip(new, self._test(new), strict=True))
             for one in some:
                 if self._known[frozenset(one)] is Trial.SHOWS:
                     return one
         return None
-
-    def _try(self, sets: list[frozenset[T]]) -> None:
-        if len(self._known) + len(sets) > self._most:
-            raise TooManyTests(f"{self._most} tests did not suffice")
-        if sets:
-            self._known.update(zip(sets, self._test(sets), strict=True))
-
-
-def _chunks(items: tuple[T, ...], parts: int) -> list[tuple[T, ...]]:
-    """The items in so many runs of nearly equal length."""
-    ends = [len(items) * part // parts for part in range(parts + 1)]
-    return [items[a:b] for a, b in pairwise(ends)]

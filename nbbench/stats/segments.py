@@ -99,12 +99,6 @@ class Levels:
             self._medians[key] = median(self.raw[a:b])
         return self._medians[key]
 
-    def residual_squares(self, a: int, b: int) -> float:
-        """Sum of squares of the clipped points [a, b) around their mean."""
-        sums, squares, _ = self._totals
-        total = sums[b] - sums[a]
-        return max(squares[b] - squares[a] - total * total / (b - a), 0.0)
-
     def inflation(self, length: int) -> float:
         """Factor on the AR(1) variance of a mean over ``length`` points, as measured by
         `measure_inflation`; at least 1."""
@@ -146,8 +140,10 @@ class Levels:
     def _own_variance(self, a: int, b: int) -> float:
         """Variance of one point of the level [a, b): its own, with PRIOR_POINTS points' worth of the noise
         around it, and never below that."""
-        noise = self.noise_variance(a, b)
-        return max(noise, (self.residual_squares(a, b) + PRIOR_POINTS * noise) / (b - a - 1 + PRIOR_POINTS))
+        noise, (sums, squares, _) = self.noise_variance(a, b), self._totals
+        total = sums[b] - sums[a]
+        around_mean = max(squares[b] - squares[a] - total * total / (b - a), 0.0)
+        return max(noise, (around_mean + PRIOR_POINTS * noise) / (b - a - 1 + PRIOR_POINTS))
 
     def best_cut(self, a: int, b: int) -> int | None:
         """The cut allowed inside [a, b) that lowers the residual sum of squares most; None where there is

@@ -252,14 +252,14 @@ def scale_laws(
     host: Mapping[str, HostWork],
 ) -> ScaleLaws:
     """The laws of a scale, checked against the workloads that lie on it and are on record."""
-    placed = [(value, one.name) for one in workloads if (value := scale.value_of(one)) is not None]
+    larger = scale.larger(workloads)
     exact = {quantity: law for quantity, law in scaled.laws.items() if law.exact}
     off: dict[Quantity, dict[int, float]] = {quantity: {} for quantity in exact}
-    for value, name in (one for one in placed if one[0] > scale.values[-1]):
-        for quantity, count in _recorded(ledgers.get(name), host.get(name)).items():
+    for value, one in larger:
+        for quantity, count in _recorded(ledgers.get(one.name), host.get(one.name)).items():
             if quantity in exact:
                 off[quantity][value] = float(abs(exact[quantity].at(value) - count) / max(count, 1))
-    return ScaleLaws(scaled, 2 * max([scale.values[-1], *(value for value, _ in placed)]), off)
+    return ScaleLaws(scaled, 2 * max([scale.values[-1], *(value for value, _ in larger)]), off)
 
 
 def _recorded(ledger: Ledger | None, host: HostWork | None) -> dict[Quantity, int]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import PurePosixPath
 
 from nbbench.config import ImageTolerance, Settings
@@ -40,7 +41,7 @@ from nbbench.work.ledger_diff import LedgerDiff, diff_ledgers
 from nbbench.work.line_match import LineMatch
 from nbbench.work.timing import load_times, timed_work
 from nbbench.work.work_share import Explanation, WorkShare, fit_costs, price_of
-from nbbench.workloads import Scale, Workload, suite_workloads
+from nbbench.workloads import suite_workloads
 
 Side = tuple[Mapping[str, Ledger], Mapping[str, HostWork]]
 """The ledgers and the host work of a commit by workload."""
@@ -262,17 +263,12 @@ def commit_laws(
     torch, declared = ledger_torch(settings, (commit,), say), suite_workloads(settings.root)
     (found,) = commit_scales(settings, [commit], wanted, torch, say=say)
     scales = [one for one in declared.scales if one.name in found]
-    larger = [w.name for one in scales for w in _larger(one, declared.workloads)[:1]]
+    above = filter(None, (one.larger(declared.workloads) for one in scales))
+    larger = [min(placed, key=itemgetter(0))[1].name for placed in above]
     if larger:
         found_ledgers(settings, commit, re.compile(f"^({'|'.join(map(re.escape, larger))})$"), say, torch)
     kept = known_work(settings, commit, torch)
     return [scale_laws(one, found[one.name], declared.workloads, kept.ledgers, kept.host) for one in scales]
-
-
-def _larger(scale: Scale, workloads: Sequence[Workload]) -> list[Workload]:
-    """The workloads that lie on a scale above what it records, the smallest first."""
-    placed = [(value, one) for one in workloads if (value := scale.value_of(one)) is not None]
-    return [one for value, one in sorted(placed, key=lambda p: p[0]) if value > scale.values[-1]]
 
 
 def commit_scales(

@@ -34,11 +34,12 @@ class Server:
     def __init__(self, answer, *, exit_code=0, output=""):
         self.answer, self.exit_code, self.output = answer, exit_code, output
 
-    def run(self, argv, *, cwd, environment, timeout_s):
+    def begin(self, argv, *, cwd, environment, timeout_s, descriptor):
         self.argv, self.arguments = argv, json.loads(argv[2])
         if self.answer is not None:
             Path(self.arguments["path"]).write_text(json.dumps(self.answer))
-        return SimpleNamespace(output=self.output, exit_code=self.exit_code)
+        outcome = SimpleNamespace(output=self.output, exit_code=self.exit_code)
+        return SimpleNamespace(finish=lambda: outcome)
 
 
 @pytest.fixture
