@@ -66,7 +66,7 @@ class SharedJumps:
         # against what was measured before and after, by the turns whose median that is
         self._beside = {turns: (_Counts(size), _Counts(size)) for turns in (ONE, SEVERAL)}
         self._at = np.full(size, np.nan)
-        self._rows: list[FloatArray] = []
+        self._rows: list[tuple[IntArray, FloatArray]] = []
 
     def add(self, places: IntArray, collections: FloatArray, at: FloatArray) -> None:
         """Add a series: the ``places`` (m,) of its commits, ascending, the logs of its values there in each
@@ -84,14 +84,13 @@ class SharedJumps:
         # contention does not come back at the same commit
         agreed = (each * np.sign(jumps) >= JUMP_SIGMAS / math.sqrt(len(each))).all(axis=0)
         self._jumps.add(places, np.where(agreed, jumps, 0.0 * jumps))
-        self._rows.append(np.full(self._at.size, np.nan))
-        self._rows[-1][places] = log_values / unit
+        self._rows.append((places, log_values / unit))
         self._total[places] += np.nan_to_num(np.clip(jumps, -MOST_SIGMAS, MOST_SIGMAS))
         apart = np.full(log_values.size, np.nan)
         apart[known] = (present - running_median(present, SHORT - 1)) / unit
         self._around.add(places, apart)
         order = np.argsort(at, kind="stable")[: int(np.isfinite(at).sum())]
-        for turns, (since, until) in self._beside.items() if order.size else ():
+        for turns, (since, until) in self._beside.items() if order.size > 1 else ():
             since.add(places[order[1:]], apart[order[1:]] - _just_before(apart[order], turns))
             until.add(places[order[:-1]], apart[order[:-1]] - _just_before(apart[order[::-1]], turns)[::-1])
         self._at[places] = np.fmin(self._at[places], at)
@@ -134,7 +133,10 @@ class SharedJumps:
     def _whole(self, measured: IntArray, sigmas: FloatArray) -> set[int]:
         """Both ends of steady levels of MIN_SEGMENT to LASTING of the ``measured`` commits (m,), over all of
         which the series that stand out do so: a burst meets a part of them at its ends."""
-        rows, found = np.array(self._rows)[:, measured], set[int]()
+        rows, found = np.full((len(self._rows), measured.size), np.nan), set[int]()
+        for row, (places, values) in zip(rows, self._rows, strict=True):
+            _, to, of = np.intersect1d(measured, places, assume_unique=True, return_indices=True)
+            row[to] = values[of]
         for width in range(MIN_SEGMENT, LASTING):
             certain = np.abs(sigmas[:-width] - sigmas[width:]) >= 2 * CERTAIN_SIGMAS
             for first in np.flatnonzero(certain).tolist():
@@ -166,9 +168,8 @@ class SharedJumps:
 
     def _occasions(self, measured: IntArray, first: int, last: int) -> int:
         """On how many occasions that lie apart in time the level was measured; 1 where nobody knows."""
-        known = np.isfinite(self._at[measured]).any()
         turns = np.sort(self._turns(measured)[first:last])
-        return int(np.count_nonzero(np.diff(turns) > 1)) + 1 if known else 1
+        return int(np.count_nonzero(np.diff(turns) > 1)) + 1
 
     def _in_time(self, measured: IntArray, first: int, last: int, side: int, turns: int) -> bool:
         """Whether the level also stands out, to its ``side``, of what was measured so many ``turns`` before
@@ -190,14 +191,15 @@ class SharedJumps:
 def _standing_out(rows: FloatArray, first: int, last: int) -> int:
     """To which side half of the ``rows`` (k, m), of LEAST_SERIES or more, lie apart from what is beside
     [first, last): 1 or -1 where all but one in EXCEPT of these do so from its first to its last value, else
-    0. A value that was left out speaks for no place."""
+    0. A value that was left out speaks for no place, but more of them than beside it for a burst."""
     level = _medians(rows[:, first:last])
     before, after = rows[:, max(first - SHORT, 0) : first], rows[:, last : last + SHORT]
     heights = level - np.array([_medians(before), _medians(after)])
     side = int(np.sign(np.nan_to_num(_medians(heights.ravel()))))
     apart = (side * heights >= JUMP_SIGMAS).all(axis=0)
     known = np.count_nonzero(np.isfinite(level))
-    if known < LEAST_SERIES or 2 * apart.sum() < known:
+    lost, usual = (np.isnan(part).mean() for part in (rows[:, first:last], np.hstack((before, after))))
+    if known < LEAST_SERIES or 2 * apart.sum() < known or lost > usual + 1 / EXCEPT:
         return 0
     ends = (rows[:, first], before[:, -1]), (rows[:, last - 1], after[:, 0])
     for (inner, outer), height in zip(ends, heights, strict=True):
@@ -266,8 +268,7 @@ class SharedSpeed:
             elsewhere = np.abs(places[near] - place) > APART
             if np.unique(places[near][elsewhere]).size >= REACH:
                 found[place] = median(apart[near][elsewhere])
-        factors: FloatArray = np.exp(found)
-        return factors
+        return np.asarray(np.exp(found))
 
 
 SLOW_SIGMAS = 3.0
@@ -346,5 +347,4 @@ class _Counts:
         return self._side(places, np.maximum((self.known[places] + 1) // 2, LEAST_HALF))
 
     def _side(self, places: IntArray, least: IntArray) -> IntArray:
-        side: IntArray = np.where(self._up[places] >= least, 1, 0) - (self._down[places] >= least)
-        return side
+        return np.asarray(np.where(self._up[places] >= least, 1, 0) - (self._down[places] >= least))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,31 @@ def test_a_value_that_was_left_out_speaks_for_no_place():
     assert ends(values) == [AT, AT + 4]
     values[:4, AT] = np.nan  # three must show the place
     assert ends(values) == []
+
+
+def test_a_level_of_which_more_is_left_out_than_beside_it_is_a_burst():
+    values = part(length=6, count=6)
+    values[:5, [AT + 1, AT + 4]] = np.nan
+    assert ends(values) == []
+    values[:5, [AT - 2, AT - 5, AT + 7, AT + 10]] = np.nan  # as much is left out beside it
+    assert ends(values) == [AT, AT + 6]
+
+
+def test_series_of_which_the_time_of_one_value_is_known():
+    at = np.full(N, np.nan)
+    at[-1] = 5.0
+    assert ends(part(), at) == [AT, AT + 4]
+
+
+def test_series_of_few_of_a_long_branch_take_no_memory_for_all_of_it():
+    found = SharedJumps(100_000)
+    places, row, at = np.arange(0, 100_000, 5_000), quiet()[:1, :20], np.full(20, np.nan)
+    tracemalloc.start()
+    for _ in range(50):
+        found.add(places, row, at)
+    assert not found.levels().any()
+    assert tracemalloc.get_traced_memory()[0] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_what_wavers_is_no_level_of_the_code():
