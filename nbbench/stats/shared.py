@@ -131,8 +131,8 @@ class SharedJumps:
         return sorted({*cuts} - dropped | short)
 
     def _whole(self, measured: IntArray, sigmas: FloatArray) -> set[int]:
-        """Both ends of steady levels of MIN_SEGMENT to LASTING of the ``measured`` commits (m,), over all of
-        which the series that stand out do so: a burst meets a part of them at its ends."""
+        """Both ends of steady levels of MIN_SEGMENT or more, but not LASTING, of the ``measured`` commits
+        (m,), over all of which the series that stand out do so: a burst meets a part of them at its ends."""
         rows, found = np.full((len(self._rows), measured.size), np.nan), set[int]()
         for row, (places, values) in zip(rows, self._rows, strict=True):
             _, to, of = np.intersect1d(measured, places, assume_unique=True, return_indices=True)
@@ -210,11 +210,11 @@ def _standing_out(rows: FloatArray, first: int, last: int) -> int:
     return side
 
 
-def _medians(values: FloatArray, axis: int = -1) -> FloatArray:
-    """Medians of what is known; NaN where nothing is."""
+def _medians(rows: FloatArray) -> FloatArray:
+    """Medians (k,) of what is known of the ``rows`` (k, m); NaN where nothing is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmedian(values, axis=axis))
+        return np.asarray(np.nanmedian(rows, axis=-1))
 
 
 def _just_before(apart: FloatArray, turns: int) -> FloatArray:
