@@ -35,7 +35,8 @@ from nbbench.history.telemetry import canary_levels, disturbed_results, is_left_
 from nbbench.history.together import (
     FileTimes,
     MeasuredAt,
-    PlaceOdds,
+    PlaceEffects,
+    PlaceTest,
     Together,
     shared_levels,
     shared_slowness,
@@ -158,7 +159,7 @@ class _Judge:
         self._canaries = canary_levels(history.records)
         self._agreed: dict[SeriesKey, Mapping[str, tuple[float, float]]] = {}
         self._siblings = Siblings()
-        self._shared, self._odds = Together({}, {}), PlaceOdds()
+        self._shared, self._effects = Together({}, {}), PlaceEffects()
         self._slow = self._speed = self._shared
         self._measured_at = FileTimes(history.measured_at, self.order)
         self._work = WorkHistory(history.ledgers, self.order)
@@ -179,8 +180,7 @@ class _Judge:
             self._slow = shared_slowness(self.order, filter(None, map(self._collections, curves())))
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
-            for one in curves() if history.ledgers else ():
-                self._look_at_places(one)
+            self._effects = PlaceEffects(test for one in curves() for test in self._place_tests(one))
         if self._canaries.levels:
             self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
 
@@ -208,11 +208,13 @@ class _Judge:
             logs = np.where(slow_alone(np.atleast_2d(logs).mean(axis=0), shares), np.nan, logs)
         return one, np.atleast_2d(logs), self._at(one)
 
-    def _look_at_places(self, one: Curve) -> None:
-        levels = self._work.confirming(one)
+    def _place_tests(self, one: Curve) -> Iterator[PlaceTest]:
+        levels = self._levels(one)
         if levels.any() and (logs := self._undisturbed_logs(one)) is not None:
-            lent = lent_values(np.exp(logs), one.values, levels)
-            self._odds.add(one.key, one.commits, place_tests(*lent, levels))
+            lent, work = lent_values(np.exp(logs), one.values, levels), self._work.sizes(one)
+            for at, effect, error in place_tests(*lent, levels):
+                more, calls = (work[:, at] - work[:, at - 1]).tolist()
+                yield PlaceTest(one.key, one.commits[at], effect, error, (more, calls))
 
     def _measured_beside(self, one: Curve) -> MeasuredBeside | None:
         key, commits = one.key, tuple(one.commits)
@@ -262,13 +264,14 @@ class _Judge:
     def _noisy_steps(self, one: Curve, metric: Metric, values: NDArray[np.float64]) -> tuple[Step, ...]:
         # What is lost in any run (a few page faults) is no level of its own: it would move a step.
         floored = np.maximum(values, metric.least_change) if metric.least_change else values
-        confirmed, levels, odds = self._confirmed(one), self._levels(one), self._odds.of(one.key, one.commits)
+        confirmed, levels = self._confirmed(one), self._levels(one)
+        expected = self._effects.of(one.key, one.commits)
         # exact work knows where its levels end; the rest is searched for
         asked = {"alpha": series_alpha(SERIES_ALPHA, floored.size), "min_effect": self._min_effect}
         lent, errors, counted = floored, None, self._work.known(one)
         if metric.role is Role.TIME and (levels != levels[:1]).any():
             lent, errors = lent_values(floored, one.values, levels)
-        known, factors = known_steps(lent, levels, errors=errors, odds=odds, counted=counted, **asked)
+        known, factors = known_steps(lent, levels, errors=errors, expected=expected, counted=counted, **asked)
         steps = detect_steps(floored / factors, confirmed=confirmed, **asked)
         if known:
             places = {step.index for step in known}

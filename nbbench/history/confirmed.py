@@ -75,6 +75,16 @@ def work_levels(work: Sequence[Work | None]) -> IntArray:
     return levels
 
 
+def work_sizes(work: Sequence[Work | None]) -> FloatArray:
+    """Logs (2, n) of the bytes and the operations of each commit; None does as the one before, and what
+    comes first as nothing."""
+    sizes, last = np.zeros((2, len(work))), Work(0.0, 0.0)
+    for i, now in enumerate(work):
+        last = now or last
+        sizes[:, i] = np.log(np.maximum(last, 1.0))
+    return sizes
+
+
 def short_levels(levels: IntArray) -> IntArray:
     """Numbers (n,) from 1 on of the levels of fewer than MIN_SEGMENT commits; 0 elsewhere, and where
     there is but one level."""
@@ -94,24 +104,31 @@ class WorkHistory:
         work = {name: [_work(found.get(name)) for found in trees] for name in names}
         self._levels = {name: work_levels(done) for name, done in work.items()}
         self._known = {name: np.array([one is not None for one in done]) for name, done in work.items()}
+        self._sizes = {name: work_sizes(done) for name, done in work.items()}
 
     def levels(self, one: Curve) -> IntArray:
         """Number (n,) of the level of equal work at each commit of a series; all 0 where none is known."""
-        return self._over_workloads(self._levels, one)
+        return np.asarray(self._of_workloads(self._levels, one).sum(axis=0), dtype=np.int64)
 
     def known(self, one: Curve) -> BoolArray:
         """At which commits (n,) of a series the work of one of its workloads is on record."""
-        return self._over_workloads(self._known, one) > 0
+        return np.asarray(self._of_workloads(self._known, one).any(axis=0), dtype=np.bool_)
 
-    def _over_workloads(self, figures: Mapping[str, NDArray[Any]], one: Curve) -> IntArray:
-        """Sum of the ``figures`` at the commits (n,) of a series over its workload, or its families'."""
+    def sizes(self, one: Curve) -> FloatArray:
+        """Logs (2, n) of the bytes and operations at each commit of a series, their means over its workloads;
+        all 0 where none is known."""
+        found = self._of_workloads(self._sizes, one)
+        return found.mean(axis=0) if found.ndim == 3 else np.zeros((2, one.values.size))
+
+    def _of_workloads(self, figures: Mapping[str, NDArray[Any]], one: Curve) -> NDArray[Any]:
+        """The ``figures`` at the commits of a series, (workloads, ..., n), of its workload, or its families';
+        zeros (1, n) where there is none."""
         own, families = workload_of(one.key), ledger_families(one.key)
         named = [own] if own in figures else [n for n in figures if families and n.startswith(families)]
         if not named or not one.values.size:
-            return np.zeros(one.values.size, dtype=np.int64)
+            return np.zeros((1, one.values.size), dtype=np.int64)
         places = [self._places[commit] for commit in one.commits]
-        total: IntArray = np.sum([figures[str(name)][places] for name in named], axis=0, dtype=np.int64)
-        return total
+        return np.array([figures[str(name)][..., places] for name in named])
 
     def confirming(self, one: Curve) -> IntArray:
         """Numbers (n,) of the levels of work that a series follows; all 0 where it follows none.

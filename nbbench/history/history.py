@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nbbench.history.facts import Setups
 
 
-RULES = 29
+RULES = 30
 """Raised whenever the same results give other events: those that an older nbbench saved are found anew."""
 
 

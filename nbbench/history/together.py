@@ -1,9 +1,9 @@
 """What the series of a machine share: what none shows by itself, all of them may show together."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nbbench.history.curves import Curve
 from nbbench.history.ledger_series import CommitOrder
 from nbbench.model import SeriesKey
-from nbbench.stats.known import place_odds
+from nbbench.stats.expected import expected_effects
 from nbbench.stats.shared import SharedJumps, SharedSlowness, SharedSpeed
 
 _Floats = NDArray[np.float64]
@@ -71,32 +71,39 @@ def shared_slowness(order: CommitOrder, series: Iterable[_Measured]) -> Together
     return Together(_places(order), {name: one.shares() for name, one in slow.items()})
 
 
-class PlaceOdds:
-    """How likely each series changes where its work does, by the other series of its machine whose work
-    changed at the same commit."""
+class PlaceTest(NamedTuple):
+    """What a series shows where a level ends, at the first ``commit`` of the next: the log ratio of its time
+    with the standard ``error``, and those of its bytes and operations."""
 
-    def __init__(self) -> None:
-        self._own: dict[SeriesKey, dict[str, tuple[int, bool]]] = {}
-        self._spoke: Counter[tuple[str, str, str, int]] = Counter()
-        self._tested: Counter[tuple[str, str, str]] = Counter()
+    key: SeriesKey
+    commit: str
+    effect: float
+    error: float
+    work: tuple[float, float]
 
-    def add(self, key: SeriesKey, commits: Sequence[str], tests: Iterable[tuple[int, float, bool]]) -> None:
-        """Take what the tests of a series' places say, as `place_tests` gives it."""
-        own = self._own.setdefault(key, {})
-        for at, effect, speaks in tests:
-            place, sign = (key.machine, key.environment, commits[at]), 1 if effect > 0 else -1
-            own[commits[at]] = sign, speaks
-            self._tested[place] += 1
-            self._spoke[*place, sign] += speaks
+
+class PlaceEffects:
+    """By how much the work and the other series of its machine let each series change where levels end."""
+
+    def __init__(self, tests: Iterable[PlaceTest] = ()) -> None:
+        machines: dict[tuple[str, str], list[PlaceTest]] = defaultdict(list)
+        self._found: dict[tuple[SeriesKey, str], tuple[float, float]] = {}
+        for test in tests:
+            machines[test.key.machine, test.key.environment].append(test)
+        for own in machines.values():
+            keys, commits, effects, errors, work = zip(*own, strict=True)
+            found = np.array(expected_effects(effects, errors, work, commits)).T.tolist()
+            self._found.update(zip(zip(keys, commits, strict=True), found, strict=True))
 
     def of(self, key: SeriesKey, commits: Sequence[str]) -> _Floats:
-        """The odds (n,) at a series' ``commits``; 1 where it was not tested."""
-        own, odds = self._own.get(key, {}), np.ones(len(commits))
-        for i, commit in enumerate(commits if own else ()):
-            if commit in own:
-                place, (sign, speaks) = (key.machine, key.environment, commit), own[commit]
-                odds[i] = place_odds(self._spoke[*place, sign] - speaks, self._tested[place] - 1)
-        return odds
+        """The log of the time to expect at a series' ``commits``, 0 before its first change, and the standard
+        deviation of the change since the level before, infinite where nothing is known: (2, n)."""
+        expected = np.array([np.zeros(len(commits)), np.full(len(commits), np.inf)])
+        for i, commit in enumerate(commits):
+            if found := self._found.get((key, commit)):
+                expected[0, i:] += found[0]
+                expected[1, i:] = found[1]
+        return expected
 
 
 def _places(order: CommitOrder) -> dict[str, int]:

@@ -42,15 +42,18 @@ LEAST_LENT = 8
 """Runs of disturbed values in levels that have undisturbed ones, too: fewer do not tell by how much they are
 off."""
 
-NOTABLE = 0.1
-"""Error rate up to which the test of a place speaks for a step of another series."""
+AT_ODDS = 3.0
+"""Sigmas up to which a measured change and the expected one may differ: beyond, the measured one stands
+alone."""
 
-PRIOR, PRIOR_TESTS = 0.3, 5.0
-"""Share of the places at which work changed that change a time, before any test, and how many tests this is
-worth."""
+LEAST_OWN = 1.0
+"""Sigmas that a measured change must have of its own: nothing is told by what is expected alone."""
+
+TAILS = 3.0
+"""Degrees of freedom of what is expected: now and then it is far off."""
 
 LEAST_SHARE = 0.02
-"""Least share that a place is given, and that it lacks at most."""
+"""Least probability that a place is given of a change that counts, and that it lacks at most."""
 
 
 def lent_values(values: ArrayLike, measured: ArrayLike, levels: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -83,24 +86,13 @@ def lent_values(values: ArrayLike, measured: ArrayLike, levels: ArrayLike) -> tu
     return clean, error
 
 
-def place_tests(values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> list[tuple[int, float, bool]]:
+def place_tests(values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> list[tuple[int, float, float]]:
     """Every place where another of the ``levels`` begins: the index of its first commit, the log ratio there,
-    and whether it speaks for a step, by itself or beside the others, at NOTABLE. Arguments as `known_steps`
-    takes them."""
+    and its standard error. Arguments as `known_steps` takes them."""
     if (one := _Series.of(values, errors, levels)) is None:
         return []
-    left = {c.cut: c for c in one.left(np.ones(one.log.size), NOTABLE, 0.0)}
-    alone = [one.tested(one.cuts, i, 0.0) for i in range(len(one.cuts))]
-    found = [(left.get(c.cut, c), c.cut in left or c.p_value <= NOTABLE) for c in alone]
-    return [(one.begun(c.cut)[0], c.after - c.before, spoke) for c, spoke in found]
-
-
-def place_odds(speaking: int, others: int) -> float:
-    """Odds that a series changes at a place, before its own value there counts: of the ``others`` whose work
-    changed there as well so many are ``speaking`` for a step with the same sign."""
-    share = (speaking + PRIOR * PRIOR_TESTS) / (others + PRIOR_TESTS)
-    share = min(max(share, LEAST_SHARE), 1.0 - LEAST_SHARE)
-    return share / (1.0 - share)
+    found = [one.tested(one.cuts, i, 0.0) for i in range(len(one.cuts))]
+    return [(one.begun(c.cut)[0], c.after - c.before, c.error) for c in found]
 
 
 def known_steps(
@@ -110,7 +102,7 @@ def known_steps(
     alpha: float,
     min_effect: float,
     errors: ArrayLike | None = None,
-    odds: ArrayLike | None = None,
+    expected: ArrayLike | None = None,
     counted: ArrayLike | None = None,
 ) -> tuple[tuple[Step, ...], FloatArray]:
     """Steps of positive ``values`` (n,) at the places where the number of the known ``levels`` (n,) changes,
@@ -120,19 +112,21 @@ def known_steps(
     as it is within the levels. The weakest is dropped and its neighbours tested again, until all that are
     left pass Benjamini and Hochberg's rule at ``alpha`` over all places, and reach ``min_effect``, a log
     ratio. ``errors`` (n,) are the standard deviations of lent values, 0 for others: they count where a side
-    has no other. ``odds`` (n,) at the first commit of a level weigh the p-values (Genovese, Roeder and
-    Wasserman 2006, doi:10.1093/biomet/93.3.509): the mean weight over the places is 1. ``counted`` (n,) says
-    at which commits the level is known; others have that of the one before, and a step may be theirs.
+    has no other. ``expected`` (2, n) are logs that the series would follow, and the standard deviation of
+    their change since the level before. That is a second measurement, with the weight of its precision (Efron
+    and Morris 1975, doi:10.1080/01621459.1975.10479864), unless the first says the opposite or something far
+    off; and the odds of a change of ``min_effect`` by it weigh the p-values (Genovese, Roeder and Wasserman
+    2006, doi:10.1093/biomet/93.3.509): the mean weight over the places is 1. ``counted`` (n,) says at which
+    commits the level is known; others have that of the one before, and a step may be theirs.
     """
     fitted = np.ones(np.asarray(levels).size)
     one = _Series.of(values, np.zeros(fitted.size) if errors is None else errors, levels)
     if one is None:
         return (), fitted
-    weight = np.ones(one.log.size)
-    if odds is not None:
-        weight[one.cuts] = np.asarray(odds)[[one.begun(cut)[0] for cut in one.cuts]]
-        weight[one.cuts] /= float(np.mean(weight[one.cuts]))
-    found = one.left(weight, alpha, min_effect)
+    if expected is not None:
+        logs, spread = np.asarray(expected)[:, one.index]
+        one = replace(one, expected=logs, spread=spread)
+    found = one.left(alpha, min_effect)
     cuts = [change.cut for change in found]
     medians = [median(one.log[a:b]) for a, b in segments(cuts, one.log.size)]
     for cut, level in zip(cuts, medians[1:], strict=True):
@@ -144,7 +138,9 @@ def known_steps(
 @dataclass(frozen=True, slots=True)
 class _Series:
     """The logs (m,) of the values that there are, their ``index`` (m,) and ``errors`` (m,), the first point
-    of each later level, ``cuts``, and the noise; ``number`` (n,) is that of the level of each point."""
+    of each later level, ``cuts``, and the noise; ``number`` (n,) is that of the level of each point. What is
+    ``expected`` (m,) of the logs has changed since the level before with the standard deviation ``spread``
+    (m,)."""
 
     log: FloatArray
     index: NDArray[np.int64]
@@ -153,6 +149,8 @@ class _Series:
     number: NDArray[Any]
     sigma: float
     rho: float
+    expected: FloatArray
+    spread: FloatArray
 
     @classmethod
     def of(cls, values: ArrayLike, errors: ArrayLike, levels: ArrayLike) -> "_Series | None":
@@ -167,7 +165,8 @@ class _Series:
         own = lent == 0.0
         if int(own.sum()) < 2 * MIN_SEGMENT:
             own[:] = True
-        return cls(log, index, lent, cuts, number, *_noise_within(log[own], _cuts(number[index][own])))
+        noise = _noise_within(log[own], _cuts(number[index][own]))
+        return cls(log, index, lent, cuts, number, *noise, np.zeros(log.size), np.full(log.size, np.inf))
 
     def tested(self, cuts: list[int], i: int, min_effect: float) -> Change:
         """The change at the ``i``-th of the ``cuts`` that are left."""
@@ -179,14 +178,27 @@ class _Series:
         before, after = median(left), median(right)
         variance = contrast_variance(float(left.size), float(right.size), self.rho)
         error = MEDIAN_SIGMA * math.sqrt(self.sigma**2 * variance + wider + late)
-        p_value = 2.0 * float(stdtr(FREEDOM, -abs(after - before) / error))
+        ends = self.expected[max(a, cut - REACH) : cut], self.expected[cut : min(b, cut + REACH)]
+        sure = float(self.spread[cut])
+        sigmas = _sigmas(after - before, error, median(ends[1]) - median(ends[0]), sure)
+        p_value = 2.0 * float(stdtr(FREEDOM, -sigmas))
         if abs(after - before) < min_effect or _elsewhere(left, right, before, after, self.sigma):
             p_value = 1.0
         return Change(cut, cut, cut, before, after, error, p_value)
 
-    def left(self, weight: FloatArray, alpha: float, min_effect: float) -> list[Change]:
-        """The changes left when the weakest are dropped one by one; ``weight`` (m,) divides p-values."""
-        cuts, tests = list(self.cuts), len(self.cuts)
+    def _weights(self, min_effect: float) -> dict[int, float]:
+        """What the p-value of each cut is divided by."""
+        from scipy.special import stdtr
+
+        more = np.diff(self.expected)[np.array(self.cuts) - 1]
+        far = (np.array([-more, more]) - min_effect) / self.spread[self.cuts]
+        share = np.clip(stdtr(TAILS, far).sum(axis=0), LEAST_SHARE, 1.0 - LEAST_SHARE)
+        odds = share / (1.0 - share)
+        return dict(zip(self.cuts, (odds / odds.mean()).tolist(), strict=True))
+
+    def left(self, alpha: float, min_effect: float) -> list[Change]:
+        """The changes left when the weakest are dropped one by one."""
+        cuts, tests, weight = list(self.cuts), len(self.cuts), self._weights(min_effect)
         found = [self.tested(cuts, i, min_effect) for i in range(tests)]
         while cuts:
             weighed = [1.0 if c.p_value == 1.0 else c.p_value / weight[c.cut] for c in found]
@@ -234,6 +246,16 @@ def _noise_within(log: FloatArray, cuts: list[int]) -> tuple[float, float]:
     loud = loudness(rest)
     noise = estimate_noise(clip_spikes(rest, loud), loud)
     return max(noise.sigma, mad_sigma(rest), LEAST_SIGMA), noise.rho
+
+
+def _sigmas(measured: float, error: float, expected: float, spread: float) -> float:
+    """By how many sigmas a change is one, as it was measured with an ``error`` and as it is ``expected`` with
+    a ``spread``; 0 where the measured one says too little or the mean of both has the other sign."""
+    alone = abs(measured) / error
+    if abs(measured - expected) >= AT_ODDS * math.hypot(error, spread):
+        return alone
+    both = (measured / error**2 + expected / spread**2) / math.sqrt(error**-2 + spread**-2)
+    return max(math.copysign(both, both * measured), 0.0) if alone >= LEAST_OWN else 0.0
 
 
 def _elsewhere(left: FloatArray, right: FloatArray, before: float, after: float, sigma: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from history_samples import START, TIME, branch, find_changes, history, ledger, noisy, numbers, series, steps
 
-from nbbench.history.together import PlaceOdds
+from nbbench.history.together import PlaceEffects, PlaceTest
 from nbbench.model import ProcessRecord
-from nbbench.stats.known import place_odds, place_tests
+from nbbench.stats.expected import OWN_WAY
+from nbbench.stats.known import place_tests
 
 N, AT = 40, 20
 SIZES = ("256", "512", "1024", "2048")
@@ -111,17 +113,20 @@ def test_series_tell_of_each_other_by_the_commit_that_changed_their_work():
     values = np.array(noisy(steps(N, 1.0, (AT + 1, 1.3)), 0.01))
     late = np.where((np.arange(N) >= AT) & (np.arange(N) < AT + 2), np.nan, values)
     keys = [one.key for one in bump()]
-    odds = PlaceOdds()
-    for key, one in zip(keys, (values, late, np.ones(N) * noisy(steps(N, 1.0), 0.01)), strict=False):
-        odds.add(key, commits, place_tests(one, np.zeros(N), levels))
-    first, second, still = (odds.of(key, commits) for key in keys[:3])
-    assert first[AT] == second[AT] == place_odds(1, 2)
-    assert still[AT] in (place_odds(2, 2), place_odds(0, 2))
-    assert (odds.of(keys[3], commits) == 1.0).all()
-    assert (np.delete(first, AT) == 1.0).all()
-    elsewhere = replace(keys[0], machine="another")
-    odds.add(elsewhere, commits, place_tests(values, np.zeros(N), levels))
-    assert odds.of(elsewhere, commits)[AT] == place_odds(0, 0)
+    rows = values, late, values * 1.001, np.array(noisy(steps(N, 1.0), 0.01))
+    elsewhere, unknown = (replace(keys[0], machine=name) for name in ("another", "unknown"))
+    effects = PlaceEffects(
+        PlaceTest(key, commits[at], effect, error, (0.0, 0.0))
+        for key, one in zip((*keys[:4], elsewhere), (*rows, values), strict=True)
+        for at, effect, error in place_tests(one, np.zeros(N), levels)
+    )
+    for key in keys[:4]:
+        expected, spread = effects.of(key, commits)
+        assert (expected[:AT] == 0.0).all()
+        assert expected[AT:] == pytest.approx(math.log(1.3) * 3 / (3 + OWN_WAY), abs=0.01)
+        assert (np.isinf(spread[:AT]).all(), (spread[AT:] < 0.2).all()) == (True, True)
+    assert (effects.of(elsewhere, commits)[0] == 0.0).all()
+    assert np.isinf(effects.of(unknown, commits)[1]).all()
 
 
 @pytest.mark.parametrize("sharing", [5, 1])

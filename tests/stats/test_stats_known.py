@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from nbbench.stats.changepoint import detect_steps
-from nbbench.stats.known import known_steps, lent_values, place_odds, place_tests
+from nbbench.stats.known import known_steps, lent_values, place_tests
 
 ASKED = {"alpha": 0.05, "min_effect": 0.05}
 
@@ -141,37 +141,48 @@ def test_lent_values_count_by_their_own_error_and_leave_the_noise_alone():
     assert not known_steps(values, runs(15, 2, 15), errors=errors * 6, **ASKED)[0]
 
 
-def test_odds_let_a_weak_step_pass_and_hold_another_back():
+def after(*ends: tuple[int, float]) -> np.ndarray:
+    """Logs (40,) that change by so much at each of the commits, with a spread of 2 %."""
+    logs = np.zeros(40)
+    for at, effect in ends:
+        logs[at:] += effect
+    return np.array([logs, np.full(40, 0.02)])
+
+
+def test_what_is_expected_lets_a_weak_step_pass_and_holds_another_back():
     values = np.repeat((1.0, 1.075, 1.0, 1.075), 10) * noise(40, 0.04, 2)
     levels = runs(10, 10, 10, 10)
-    weak = 30
-    odds = np.full(40, 0.02)
-    odds[weak] = 49.0
-    assert weak in [s.index for s in known_steps(values, levels, odds=odds, **ASKED)[0]]
-    odds = np.full(40, 49.0)
-    odds[weak] = 0.02
-    assert weak not in [s.index for s in known_steps(values, levels, odds=odds, **ASKED)[0]]
+    with_it = after((10, 0.07), (20, -0.07), (30, 0.07))
+    without = after((10, 0.07), (20, -0.07))
+    assert 30 in [s.index for s in known_steps(values, levels, expected=with_it, **ASKED)[0]]
+    assert 30 not in [s.index for s in known_steps(values, levels, expected=without, **ASKED)[0]]
     same = known_steps(values, levels, **ASKED)[0]
-    assert known_steps(values, levels, odds=np.full(40, 7.0), **ASKED)[0] == same
+    assert known_steps(values, levels, expected=[np.zeros(40), np.full(40, np.inf)], **ASKED)[0] == same
 
 
-def test_a_place_speaks_by_itself_or_beside_the_others():
+@pytest.mark.parametrize("expected", [-0.1, 0.0, 2.0])
+def test_a_clear_step_is_one_whatever_is_expected(expected):
+    values = np.repeat((1.0, 1.3), 20) * noise(40, 0.02, 2)
+    steps, _ = known_steps(values, runs(20, 20), expected=after((20, expected)), **ASKED)
+    assert [s.index for s in steps] == [20]
+    assert steps[0].effect == pytest.approx(math.log(1.3), abs=0.02)
+
+
+def test_no_step_is_told_to_the_other_side_than_it_was_measured():
+    values = np.repeat((1.0, 0.93, 1.0), (20, 1, 19)) * noise(40, 0.05, 2)
+    up = after((20, 0.3), (21, -0.3))
+    assert not known_steps(values, runs(20, 1, 19), expected=up, **ASKED)[0]
+
+
+def test_every_place_is_tested_with_its_error():
     values = np.repeat((1.0, 1.08), (20, 24)) * noise(44, 0.03, 3)
-    spread = runs(20, 1, 1, 1, 1, 20)
-    told = place_tests(values, np.zeros(44), spread)
+    told = place_tests(values, np.zeros(44), runs(20, 1, 1, 1, 1, 20))
     assert [at for at, *_ in told] == [20, 21, 22, 23, 24]
-    assert any(speaks and effect == pytest.approx(0.08, abs=0.03) for _, effect, speaks in told)
-    assert not any(speaks for *_, speaks in place_tests(noise(44, 0.03, 3), np.zeros(44), spread))
-    assert [speaks for *_, speaks in place_tests(values, np.zeros(44), runs(20, 24))] == [True]
+    assert min(error for *_, error in told) > 0.03
+    ((at, effect, error),) = place_tests(values, np.zeros(44), runs(20, 24))
+    assert (at, effect) == (20, pytest.approx(0.08, abs=0.03))
+    assert error == pytest.approx(math.sqrt(math.pi / 2) * 0.03 * math.sqrt(2 / 12), rel=0.3)
     assert place_tests([1.0] * 5, np.zeros(5), np.arange(5)) == []
-
-
-@pytest.mark.parametrize(
-    ("speaking", "others", "share"),
-    [(0, 0, 0.3), (1, 1, 2.5 / 6), (1, 3, 2.5 / 8), (2000, 2000, 0.98), (0, 2000, 0.02)],
-)
-def test_the_odds_of_a_place_count_those_that_speak_for_a_step(speaking, others, share):
-    assert place_odds(speaking, others) == pytest.approx(share / (1 - share))
 
 
 def test_a_step_may_have_come_with_a_commit_whose_work_is_not_known():

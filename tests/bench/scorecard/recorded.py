@@ -3,7 +3,7 @@
 Each recording is a list of processes in order: `NAME_times` (processes, series, samples) and `NAME_canary`
 (processes, series + 1, 2) in seconds, float32, NaN where a commit cannot run; `NAME_position` is the commit's
 place on the branch; `NAME_switches` the involuntary context switches of the process; `NAME_at` seconds since
-the recording began. `aa3` to `aa7`, `aa3_load`, `branch4` to `branch6`, `branch8`, `branch9` and
+the recording began. `aa3` to `aa8`, `aa3_load`, `branch4` to `branch6`, `branch8`, `branch9` and
 from `branch11` on have arrays of their own (`record_beside`). `work` (commits, series, 2) are operations and
 bytes per pixel of the same series at a small size, for the positions in `work_position`. See
 tests/bench/data/README.md for where each was recorded.

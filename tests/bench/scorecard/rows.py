@@ -191,14 +191,16 @@ def _real(half: int) -> list[Row]:
 
 _PARTS = {
     real.SINCE: "recorded on 2026-11-27, tuned on since",
-    real.SEEN: "held out for rules 28",
+    real.SEEN[0]: "held out for rules 28",
+    real.SEEN[1]: "held out for rules 29",
     real.HELD_OUT: "held out: recorded on 2026-11-28",
 }
 
 
 def _recorded_later() -> list[Row]:
-    """What was recorded when the detector was done: for rules 26 and 27, for 28, and for those of now."""
-    return [*_part(real.SINCE, "aa5"), _busy(), *_part(real.SEEN, "aa6"), *_part(real.HELD_OUT, "aa7")]
+    """What was recorded when the detector was done: for rules 26 and 27, 28, 29, and for those of now."""
+    seen = [row for part, name in zip(real.SEEN, ("aa6", "aa7"), strict=True) for row in _part(part, name)]
+    return [*_part(real.SINCE, "aa5"), _busy(), *seen, *_part(real.HELD_OUT, "aa8")]
 
 
 def _part(part: int, recording: str) -> list[Row]:
