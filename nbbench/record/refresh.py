@@ -42,21 +42,15 @@ def open_store(
     if not settings.db and create:
         settings.results_dir.mkdir(parents=True, exist_ok=True)
     name = project or settings.project or own
-    if name == own or project:
-        store = Store.open(settings.database_url, create=create, project=name, anew=anew)
-        if store.made_anew:
-            print(f"nbbench: {store.made_anew}", file=sys.stderr)
-        return _readable(settings, store, importing=importing)
-    with Store.open(settings.database_url, create=create, project=own) as first:
-        known = sorted({name for name, _ in first.places()})
-    if name not in known:
-        listed = ", ".join(repr(one) for one in known) or "none"
-        raise UsageError(f"no project {name!r} is on record", hint=f"on record: {listed}")
-    store = Store.open(settings.database_url, create=create, project=name)
-    return _readable(settings, store, importing=importing)
-
-
-def _readable(settings: Settings, store: Store, *, importing: bool) -> Store:
+    if name != own and not project:
+        with Store.open(settings.database_url, create=create, project=own) as first:
+            known = sorted({name for name, _ in first.places()})
+        if name not in known:
+            listed = ", ".join(repr(one) for one in known) or "none"
+            raise UsageError(f"no project {name!r} is on record", hint=f"on record: {listed}")
+    store = Store.open(settings.database_url, create=create, project=name, anew=anew)
+    if store.made_anew:
+        print(f"nbbench: {store.made_anew}", file=sys.stderr)
     if store.read_only and importing:
         store.close()
         raise StoreError(f"this user can only read {store.name}", hint=ROLES_HINT)
