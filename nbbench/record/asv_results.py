@@ -243,17 +243,14 @@ def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _padded(cell: Any, size: int) -> list[Any]:
     """A column of one row: as many entries as it has series, None where the file has none."""
-    found = cell if isinstance(cell, list) else []
-    if len(found) > size:
-        found = found[:size]
-    return found if len(found) == size else found + [None] * (size - len(found))
+    found = cell[:size] if isinstance(cell, list) else []
+    return found + [None] * (size - len(found))
 
 
 def _numbers(column: list[Any]) -> list[float | None]:
-    plain = set(map(type, column)) == {float} and not any(
-        map(ne, column, column)
-    )  # nearly always; NaN is odd
-    return column if plain else list(map(number, column))
+    if set(map(type, column)) == {float} and not any(map(ne, column, column)):  # nearly always; NaN is odd
+        return column
+    return list(map(number, column))
 
 
 def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:
