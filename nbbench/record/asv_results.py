@@ -150,16 +150,14 @@ def parse_result_file(
     if date is None:
         raise BadFileError(path, "not an asv result file (no usable date)")
     names = [c if isinstance(c, str) else "" for c in columns]
-    commit = name_of(top, "commit_hash", path)
-    environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
     known = benchmarks if isinstance(benchmarks, KnownBenchmarks) else KnownBenchmarks(benchmarks)
     table = _Rows(known)
     for name, row in rows.items():
         table.add_row(name, row, names)
     return ParsedFile(
         machine=machine,
-        commit=commit,
-        environment=environment,
+        commit=name_of(top, "commit_hash", path),
+        environment=name_of(top, "env_name", path, _LONGEST_ENVIRONMENT),
         date=date,
         params=pairs(top.get("params")),
         rows=tuple(table.rows),
