@@ -26,8 +26,7 @@ _UNITS = {
     **dict.fromkeys(("x", "×"), ("ratio", "x")),
     "%": ("percent", "%"),
     **{name: ("throughput", name) for name in ("GFLOPS", "GFLOP/s", "MFLOPS", "pixels/s", "it/s", "M/s")},
-    **{f"{p}Pixels/s": ("throughput", f"{p}Pixels/s") for p in ("k", "M", "G")},
-    **{f"{p}pixels/s": ("throughput", f"{p}pixels/s") for p in ("k", "M", "G")},
+    **{f"{p}{w}/s": ("throughput", f"{p}{w}/s") for p in ("k", "M", "G") for w in ("Pixels", "pixels")},
     **{f"M {word}/s": ("throughput", f"M {word}/s") for word in ("evals", "ops", "points", "pixels")},
 }
 _NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,15})(?:\.\d{1,15})?(?:[eE][-+]?\d{1,3})?"

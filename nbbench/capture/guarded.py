@@ -225,15 +225,14 @@ class GuardedCommand:
             self.signalled.append(number)
 
         before: dict[int, Any] = {}
-        numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in numbers:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with contextlib.suppress(ValueError):  # not the main thread
                 before[number] = signal.signal(number, forward)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for taken, handler in before.items():
+                signal.signal(taken, handler)
 
     def _ended(self, started: datetime) -> GuardedRun:
         """Exit code and outcome; what nbbench did to the command comes before what it said itself."""

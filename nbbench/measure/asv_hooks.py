@@ -1,8 +1,10 @@
 """Hooks into asv's commands, set when asv loads the plugin: plain asv measures by nbbench's rules."""
 
+import inspect
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,13 @@ def install() -> None:
         open_subject(load_settings(Path.cwd()))
     except NbbenchError as error:
         raise _user_error(error) from error
-    _learn_the_machine()
-    _write_whole_files()
-    _keep_what_was_measured()
-    _append_tracked_figures()
-    _build_one_at_a_time()
-    _finish_setup_with_success()
-    _say_what_git_refuses()
+    _wrap(machine.Machine, "save", _learn_the_machine)
+    _wrap(util, "write_json", _write_whole_files)
+    _wrap(results.Results, "save", _keep_what_was_measured)
+    _wrap(results.Results, "add_result", _append_tracked_figures)
+    _wrap(util, "get_multiprocessing", _build_one_at_a_time)
+    _wrap(setup.Setup, "run_from_conf_args", _finish_setup_with_success)
+    _wrap(github.GithubPages, "run", _say_what_git_refuses)
     held = False
 
     def once() -> AbstractContextManager[None]:
@@ -45,59 +47,56 @@ def install() -> None:
         return measuring(load_settings(Path.cwd()).state_dir)
 
     for command in (run.Run, find.Find, asv_profiling.Profile):
-        _lock(command, once)
+        _wrap(command, "run", partial(_run_locked, once))
+
+
+def _wrap(owner: Any, name: str, hook: Callable[..., Any]) -> None:
+    """Have `hook` called in place of a function of asv's, which it gets in front of the arguments."""
+    found = inspect.getattr_static(owner, name)
+    of_class = isinstance(found, classmethod)
+    original = found.__func__ if of_class else found
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return hook(original, *args, **kwargs)
+
+    setattr(owner, name, classmethod(called) if of_class else called)
 
 
 def _user_error(error: NbbenchError) -> util.UserError:
     return util.UserError(f"{error} ({error.hint})" if error.hint else str(error))
 
 
-def _learn_the_machine() -> None:
+def _learn_the_machine(save: Callable[..., None], self: Any, results_dir: str) -> None:
     """asv tells an environment everything but the machine that it measures for."""
-    original = machine.Machine.save
-
-    def save(self: Any, results_dir: str) -> None:
-        NbbenchEnvironment.machine_name = self.machine
-        original(self, results_dir)
-
-    machine.Machine.save = save
+    NbbenchEnvironment.machine_name = self.machine
+    save(self, results_dir)
 
 
-def _write_whole_files() -> None:
+def _write_whole_files(write_json: Callable[..., None], path: str, *args: Any, **kwargs: Any) -> None:
     """A file of asv's is replaced when the new one is complete: a kill must not cost earlier samples."""
-    original = util.write_json
-
-    def write_json(path: str, *args: Any, **kwargs: Any) -> None:
-        place = Path(os.path.realpath(path))
-        fresh = place.with_name(f"{place.name}.new")
-        original(str(fresh), *args, **kwargs)
-        fresh.replace(place)
-
-    util.write_json = write_json
+    place = Path(os.path.realpath(path))
+    fresh = place.with_name(f"{place.name}.new")
+    write_json(str(fresh), *args, **kwargs)
+    fresh.replace(place)
 
 
-def _keep_what_was_measured() -> None:
+def _keep_what_was_measured(save: Callable[..., None], self: Any, results_dir: str) -> None:
     """Keep what is no failure of the subject out of the result file, and what was measured before in it.
 
     A commit that could not be laid out and a process that was killed from outside are measured by a later
     run. Samples are appended (`--append-samples`) to what is there, so a failure takes nothing away.
     """
-    original = results.Results.save
-
-    def save(self: Any, results_dir: str) -> None:
-        if self.commit_hash in NbbenchEnvironment.not_extracted:
-            return
-        path = Path(results_dir, self._filename)
-        before = results.Results.load(str(path)) if path.is_file() else results.Results.unnamed()
-        for name in [name for name in self.stderr if name in self._results]:
-            lost = is_lost(self.stderr[name])
-            if lost or NbbenchEnvironment.appends:
-                _restore(self, before, name)
-            if lost and None in (self._results[name] or [None]):
-                self.remove_result(name)
-        original(self, results_dir)
-
-    results.Results.save = save
+    if self.commit_hash in NbbenchEnvironment.not_extracted:
+        return
+    path = Path(results_dir, self._filename)
+    before = results.Results.load(str(path)) if path.is_file() else results.Results.unnamed()
+    for name in [name for name in self.stderr if name in self._results]:
+        lost = is_lost(self.stderr[name])
+        if lost or NbbenchEnvironment.appends:
+            _restore(self, before, name)
+        if lost and None in (self._results[name] or [None]):
+            self.remove_result(name)
+    save(self, results_dir)
 
 
 def _restore(now: Any, before: Any, name: str) -> None:
@@ -124,22 +123,24 @@ def _restore(now: Any, before: Any, name: str) -> None:
         now._started_at[name] = before._started_at[name]
 
 
-def _append_tracked_figures() -> None:
+def _append_tracked_figures(
+    add_result: Callable[..., None],
+    self: Any,
+    benchmark: dict[str, Any],
+    result: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
     """A noisy `track_` figure that is measured again (`--append-samples`) is one more sample of it.
 
     asv replaces it, so that one who repeats a run could choose. Its median and interval are asv's own.
     """
-    original = results.Results.add_result
-
-    def add_result(self: Any, benchmark: dict[str, Any], result: Any, *args: Any, **kwargs: Any) -> None:
-        tracked = benchmark["type"] == "track" and not is_exact(str(benchmark.get("unit") or ""))
-        if tracked and NbbenchEnvironment.appends and kwargs.get("append_samples"):
-            _let_earlier_count(self, benchmark)
-            figures = [None if util.is_na(value) else [value] for value in result.result]
-            result = result._replace(samples=figures, number=[one and 1 for one in figures])
-        original(self, benchmark, result, *args, **kwargs)
-
-    results.Results.add_result = add_result
+    tracked = benchmark["type"] == "track" and not is_exact(str(benchmark.get("unit") or ""))
+    if tracked and NbbenchEnvironment.appends and kwargs.get("append_samples"):
+        _let_earlier_count(self, benchmark)
+        figures = [None if util.is_na(value) else [value] for value in result.result]
+        result = result._replace(samples=figures, number=[one and 1 for one in figures])
+    add_result(self, benchmark, result, *args, **kwargs)
 
 
 def _let_earlier_count(before: Any, benchmark: dict[str, Any]) -> None:
@@ -154,51 +155,32 @@ def _let_earlier_count(before: Any, benchmark: dict[str, Any]) -> None:
     ]
 
 
-def _build_one_at_a_time() -> None:
+def _build_one_at_a_time(get_multiprocessing: Callable[[int], Any], parallel: int) -> Any:
     """`-j` builds in parallel; here nothing is built, and a warm server is not for two processes."""
-    original = util.get_multiprocessing
-
-    def get_multiprocessing(parallel: int) -> Any:
-        return original(1 if NbbenchEnvironment.created else parallel)
-
-    util.get_multiprocessing = get_multiprocessing
+    return get_multiprocessing(1 if NbbenchEnvironment.created else parallel)
 
 
-def _finish_setup_with_success() -> None:
+def _finish_setup_with_success(run_from_conf_args: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     """`asv setup` returns its environments, which asv's own main takes for a failure."""
-    original = setup.Setup.run_from_conf_args.__func__
-
-    def run_from_conf_args(cls: Any, /, conf: Any, args: Any, **more: Any) -> int:
-        return 0 if original(cls, conf, args, **more) else 1
-
-    setup.Setup.run_from_conf_args = classmethod(run_from_conf_args)
+    return 0 if run_from_conf_args(*args, **kwargs) else 1
 
 
-def _say_what_git_refuses() -> None:
+def _say_what_git_refuses(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """`asv gh-pages` ends with a traceback where git refuses to push or to make the branch."""
-    original = github.GithubPages.run.__func__
-
-    def run_command(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(cls, *args, **kwargs)
-        except util.ProcessError as error:
-            raise util.UserError(f"git refuses: {last_line(str(error.stderr), str(error))}") from error
-
-    github.GithubPages.run = classmethod(run_command)
+    try:
+        return run(*args, **kwargs)
+    except util.ProcessError as error:
+        raise util.UserError(f"git refuses: {last_line(str(error.stderr), str(error))}") from error
 
 
-def _lock(command: Any, once: Callable[[], AbstractContextManager[None]]) -> None:
-    """Hold the project's measuring lock while the command runs."""
-    original = command.run.__func__
-
-    def run_command(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        NbbenchEnvironment.appends = bool(kwargs.get("append_samples"))
-        NbbenchEnvironment.refuse_others(kwargs.get("env_spec") or ())
-        try:
-            lock = once()
-            with lock:
-                return original(cls, *args, **kwargs)
-        except NbbenchError as error:
-            raise _user_error(error) from error
-
-    command.run = classmethod(run_command)
+def _run_locked(
+    once: Callable[[], AbstractContextManager[None]], run: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Hold the project's measuring lock while a command runs."""
+    NbbenchEnvironment.appends = bool(kwargs.get("append_samples"))
+    NbbenchEnvironment.refuse_others(kwargs.get("env_spec") or ())
+    try:
+        with once():
+            return run(*args, **kwargs)
+    except NbbenchError as error:
+        raise _user_error(error) from error

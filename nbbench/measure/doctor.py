@@ -161,9 +161,7 @@ def _folder(path: Path) -> DoctorCheck:
 
     The folder, or the nearest one above it, is written to: root and read-only mounts fool permissions.
     """
-    name, place = f"folder {path.name}", path
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    name, place = f"folder {path.name}", next(one for one in (path, *path.parents) if one.exists())
     probe = place / f".nbbench-doctor-{os.getpid()}"
     try:
         probe.touch(exist_ok=False)

@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -103,10 +104,8 @@ def torch_versions() -> dict[str, str]:
     """Versions of torch and what it measures with, from package metadata; absent ones are left out."""
     versions = {}
     for name in _PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 

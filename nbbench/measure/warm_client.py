@@ -194,11 +194,7 @@ class WarmServer:
         The exit code is negative for a signal and asv's -256 for a timeout. Raises HostError
         when the server is gone.
         """
-        with open(os.devnull, "rb") as nothing:
-            job = self.begin(
-                argv, cwd=cwd, environment=environment, timeout_s=timeout_s, descriptor=nothing.fileno()
-            )
-        return job.finish()
+        return self.begin(argv, cwd=cwd, environment=environment, timeout_s=timeout_s).finish()
 
     def begin(
         self,
@@ -207,9 +203,9 @@ class WarmServer:
         cwd: str,
         environment: Mapping[str, str],
         timeout_s: float,
-        descriptor: int,
+        descriptor: int | None = None,
     ) -> Job:
-        """Start what `run` runs, and leave waiting to `Job.finish`; the job gets a copy of `descriptor`."""
+        """Start what `run` runs, and leave waiting to `Job.finish`; the job gets a copy of a `descriptor`."""
         suite = self._suites[self._current]
         self._jobs += 1
         output = self.scratch / f"output-{self._jobs}.txt"
@@ -221,7 +217,9 @@ class WarmServer:
             "output": str(output),
         }
         try:
-            _send(suite.line, request, descriptor, suite.pid)
+            with open(os.devnull, "rb") as nothing:  # each request has a descriptor
+                sent = nothing.fileno() if descriptor is None else descriptor
+                _send(suite.line, request, sent, suite.pid)
         except HostError:
             self.forget(self._current)
             raise

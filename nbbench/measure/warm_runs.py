@@ -1,7 +1,6 @@
 """Calls into the suite in warm processes: the machine's ceilings, a few runs of a workload."""
 
 import json
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,37 +90,29 @@ def invoke_all(
     reasons = [""] * len(calls)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     left = list(range(len(calls)))
-    with open(os.devnull, "rb") as nothing:
-        while left:
-            begun: list[tuple[int, warm_client.Job]] = []
-            for bare in (False, True):
-                for number in [one for one in left if calls[one].bare is bare][: servers.suites]:
-                    left.remove(number)
-                    try:
-                        job = _begin(settings, servers, calls[number], timeout_s, nothing.fileno())
-                    except InconclusiveError as error:
-                        reasons[number] = str(error)
-                    else:
-                        begun.append((number, job))
-            for number, job in begun:
-                done = job.finish()
-                if done.exit_code:
-                    reasons[number] = _how_it_ended(done.exit_code, done.output, timeout_s)
+    while left:
+        begun: list[tuple[int, warm_client.Job]] = []
+        for bare in (False, True):
+            for number in [one for one in left if calls[one].bare is bare][: servers.suites]:
+                left.remove(number)
+                try:
+                    job = _begin(settings, servers, calls[number], timeout_s)
+                except InconclusiveError as error:
+                    reasons[number] = str(error)
+                else:
+                    begun.append((number, job))
+        for number, job in begun:
+            done = job.finish()
+            if done.exit_code:
+                reasons[number] = _how_it_ended(done.exit_code, done.output, timeout_s)
     return reasons
 
 
-def _begin(
-    settings: Settings, servers: Servers, call: Invocation, timeout_s: float, descriptor: int
-) -> warm_client.Job:
+def _begin(settings: Settings, servers: Servers, call: Invocation, timeout_s: float) -> warm_client.Job:
     server = servers.bare if call.bare else servers.full
     environment = call.open(server)
-    return server.begin(
-        ["call", call.target, json.dumps(dict(call.arguments))],
-        cwd=str(settings.state_dir),
-        environment=environment,
-        timeout_s=timeout_s,
-        descriptor=descriptor,
-    )
+    argv = ["call", call.target, json.dumps(dict(call.arguments))]
+    return server.begin(argv, cwd=str(settings.state_dir), environment=environment, timeout_s=timeout_s)
 
 
 def invoke(

@@ -68,11 +68,8 @@ class Criterion(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a document is the only source, or none")
         if not self.document and self.spec is None and self.asserts is None and self.ours is None:
             raise ValueError("neither spec nor asserts nor ours is given")
-        if (
-            self.per_pixel
-            and not self.pixels
-            and not all(isinstance(size, int) for size in self.each or ("",))
-        ):
+        sized = self.pixels or all(isinstance(size, int) for size in self.each or ("",))
+        if self.per_pixel and not sized:
             raise ValueError("per_pixel needs each, a list of detector sizes")
 
     @property

@@ -214,14 +214,9 @@ def from_folders(criterion: Criterion, given: PlanInput) -> tuple[Measured | Non
 def _figure(criterion: Criterion, folder: Folder) -> EvidenceFigure | None:
     wanted, of = re.compile(f"(?i){criterion.figure}"), re.compile(criterion.test)
     for figure in folder.figures:
-        dtypes = set(re.findall(r"float\d\d", figure.name))
-        if criterion.dtype and dtypes - {criterion.dtype}:
-            continue
-        if (
-            wanted.search(figure.name)
-            and of.search(figure.workload)
-            and figure.unit.startswith(criterion.unit)
-        ):
+        same_dtype = not criterion.dtype or {*re.findall(r"float\d\d", figure.name)} <= {criterion.dtype}
+        named = wanted.search(figure.name) and of.search(figure.workload)
+        if same_dtype and named and figure.unit.startswith(criterion.unit):
             return figure
     return None
 

@@ -150,16 +150,14 @@ def parse_result_file(
     if date is None:
         raise BadFileError(path, "not an asv result file (no usable date)")
     names = [c if isinstance(c, str) else "" for c in columns]
-    commit = name_of(top, "commit_hash", path)
-    environment = name_of(top, "env_name", path, _LONGEST_ENVIRONMENT)
     known = benchmarks if isinstance(benchmarks, KnownBenchmarks) else KnownBenchmarks(benchmarks)
     table = _Rows(known)
     for name, row in rows.items():
         table.add_row(name, row, names)
     return ParsedFile(
         machine=machine,
-        commit=commit,
-        environment=environment,
+        commit=name_of(top, "commit_hash", path),
+        environment=name_of(top, "env_name", path, _LONGEST_ENVIRONMENT),
         date=date,
         params=pairs(top.get("params")),
         rows=tuple(table.rows),
@@ -243,17 +241,14 @@ def _as_version2(top: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _padded(cell: Any, size: int) -> list[Any]:
     """A column of one row: as many entries as it has series, None where the file has none."""
-    found = cell if isinstance(cell, list) else []
-    if len(found) > size:
-        found = found[:size]
-    return found if len(found) == size else found + [None] * (size - len(found))
+    found = cell[:size] if isinstance(cell, list) else []
+    return found + [None] * (size - len(found))
 
 
 def _numbers(column: list[Any]) -> list[float | None]:
-    plain = set(map(type, column)) == {float} and not any(
-        map(ne, column, column)
-    )  # nearly always; NaN is odd
-    return column if plain else list(map(number, column))
+    if set(map(type, column)) == {float} and not any(map(ne, column, column)):  # nearly always; NaN is odd
+        return column
+    return list(map(number, column))
 
 
 def _row_params(raw: Any) -> tuple[tuple[str, ...], ...] | None:

@@ -28,6 +28,7 @@ from nbbench.record.drivers import (
     store_error,
 )
 from nbbench.record.schema import DatabasePlace, may_write, parse_url, prepare_tables
+from nbbench.record.shapes import Noun, Shape
 
 # Writers wait for each other; an import holds the database for about a second at a time.
 TIMEOUT_S = 60.0
@@ -224,6 +225,11 @@ class Database:
         with self._translated(UNREADABLE), self._transaction(begin) as connection:
             self._check_same(connection)
             yield connection
+
+    def nouns(self, shape: Shape[Noun], query: str, *values: Any) -> list[Noun]:
+        """What the rows of a query stand for, which takes the project's number, then these values."""
+        with self.reading() as connection:
+            return [shape.noun(row) for row in connection.rows(query, [self.project_id, *values])]
 
     @contextmanager
     def writing(self, *, checked: bool = True) -> Iterator[Connection]:

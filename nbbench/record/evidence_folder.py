@@ -14,6 +14,7 @@ from typing import Any
 from nbbench.captured import EvidenceFigure, Folder
 from nbbench.config import Settings
 from nbbench.errors import HostError
+from nbbench.record.asv_values import number
 from nbbench.record.atomic import write_text
 from nbbench.record.stamp import CHECKSUMS, STAMP_PATTERN, verify_folder
 
@@ -116,9 +117,9 @@ def folder_figures(metrics: Mapping[str, Any]) -> Iterator[EvidenceFigure]:
 
 
 def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:
-    value = _number(item.get("value"))
-    name = str(item.get("series") or item.get("name") or "")
-    if value is None or not name or item.get("status", "ok") != "ok":
+    given, name = item.get("value"), str(item.get("series") or item.get("name") or "")
+    value = None if isinstance(given, bool) else number(given)
+    if value is None or not math.isfinite(value) or not name or item.get("status", "ok") != "ok":
         return None
     extra = [f"{item['size']}²"] if item.get("size") else []
     extra += [str(item["dtype"])] if item.get("dtype") else []
@@ -128,16 +129,6 @@ def _named(item: Mapping[str, Any]) -> EvidenceFigure | None:
         unit=str(item.get("unit") or ""),
         workload=str(item.get("test") or item.get("workload") or ""),
     )
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 _PLACES = "evidence_places.txt"  # in the state folder; captures lie below the checkouts that they are of

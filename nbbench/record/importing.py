@@ -123,9 +123,7 @@ class Importing(Database):
     def files(self, place: str = "") -> dict[str, SourceFile]:
         """Every file of a tree that was imported or found bad, by path."""
         query = "SELECT * FROM files WHERE project_id = ? AND place = ?"
-        with self.reading() as connection:
-            rows = connection.rows(query, [self.project_id, place])
-            return {row["path"]: schema.FILE.noun(row) for row in rows}
+        return {one.path: one for one in self.nouns(schema.FILE, query, place)}
 
     def places(self) -> list[tuple[str, str]]:
         """The trees of all projects: the project's name and the place."""
@@ -143,9 +141,7 @@ class Importing(Database):
     def benchmarks(self) -> dict[str, Benchmark]:
         """What is known of each benchmark, by name (its latest version)."""
         query = "SELECT * FROM benchmarks WHERE project_id = ? ORDER BY id"
-        with self.reading() as connection:
-            rows = connection.rows(query, [self.project_id])
-            return {row["name"]: schema.BENCHMARK.noun(row) for row in rows}
+        return {one.name: one for one in self.nouns(schema.BENCHMARK, query)}
 
     def _file(self, place: str, path: str) -> list[Any]:
         return [self.project_id, place, storable(path)]

@@ -141,12 +141,8 @@ class StoreReading(Database):
 
     def measured_commits(self) -> list[Commit]:
         """The commits that have results, in no order."""
-        query = (
-            "SELECT * FROM commits WHERE project_id = ? "
-            "AND EXISTS (SELECT 1 FROM columns WHERE commit_id = commits.id)"
-        )
-        with self.reading() as connection:
-            return [schema.COMMIT.noun(row) for row in connection.rows(query, [self.project_id])]
+        there = "EXISTS (SELECT 1 FROM columns WHERE commit_id = commits.id)"
+        return self.nouns(schema.COMMIT, f"SELECT * FROM commits WHERE project_id = ? AND {there}")
 
     def machines(self) -> list[Machine]:
         """Every machine with its facts, by name."""

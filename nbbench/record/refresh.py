@@ -42,21 +42,15 @@ def open_store(
     if not settings.db and create:
         settings.results_dir.mkdir(parents=True, exist_ok=True)
     name = project or settings.project or own
-    if name == own or project:
-        store = Store.open(settings.database_url, create=create, project=name, anew=anew)
-        if store.made_anew:
-            print(f"nbbench: {store.made_anew}", file=sys.stderr)
-        return _readable(settings, store, importing=importing)
-    with Store.open(settings.database_url, create=create, project=own) as first:
-        known = sorted({name for name, _ in first.places()})
-    if name not in known:
-        listed = ", ".join(repr(one) for one in known) or "none"
-        raise UsageError(f"no project {name!r} is on record", hint=f"on record: {listed}")
-    store = Store.open(settings.database_url, create=create, project=name)
-    return _readable(settings, store, importing=importing)
-
-
-def _readable(settings: Settings, store: Store, *, importing: bool) -> Store:
+    if name != own and not project:
+        with Store.open(settings.database_url, create=create, project=own) as first:
+            known = sorted({name for name, _ in first.places()})
+        if name not in known:
+            listed = ", ".join(repr(one) for one in known) or "none"
+            raise UsageError(f"no project {name!r} is on record", hint=f"on record: {listed}")
+    store = Store.open(settings.database_url, create=create, project=name, anew=anew)
+    if store.made_anew:
+        print(f"nbbench: {store.made_anew}", file=sys.stderr)
     if store.read_only and importing:
         store.close()
         raise StoreError(f"this user can only read {store.name}", hint=ROLES_HINT)
@@ -216,7 +210,16 @@ class _Import:
         for one in new[:first]:
             self._take(one, reader.read(one))
         if rest := new[first:]:
-            self._read(reader, rest)
+            from nbbench.record.workers import (
+                few_collections,
+                share_work,
+                useful_jobs,
+            )  # nothing is new mostly
+
+            jobs = useful_jobs(sum(one.size for one in rest), _MANY_BYTES)
+            with few_collections():
+                for one, read in zip(rest, share_work(reader.read, rest, jobs=jobs), strict=True):
+                    self._take(one, read)
         self._flush()
         # A benchmarks.json that is gone leaves its names behind.
         gone = [path for path in self._known if path not in present and path != BENCHMARKS_JSON]
@@ -225,14 +228,6 @@ class _Import:
             self._store.forget_files(gone, self._place)
         self._report.series = len(self._series)
         return self._report
-
-    def _read(self, reader: FileReader, new: list[NewFile]) -> None:
-        from nbbench.record.workers import few_collections, share_work, useful_jobs  # nothing is new mostly
-
-        jobs = useful_jobs(sum(one.size for one in new), _MANY_BYTES)
-        with few_collections():
-            for one, read in zip(new, share_work(reader.read, new, jobs=jobs), strict=True):
-                self._take(one, read)
 
     def _new(self, present: set[str]) -> Iterator[NewFile]:
         """The files that must be read; the names of all are put into `present`."""

@@ -84,17 +84,13 @@ class Store(Importing, StoreReading):
         """The events of the last detection, in its order."""
         if self._found:
             return self._found[0]
-        query = "SELECT * FROM events WHERE project_id = ? ORDER BY ordinal"
-        with self.reading() as connection:
-            return [schema.EVENT.noun(row) for row in connection.rows(query, [self.project_id])]
+        return self.nouns(schema.EVENT, "SELECT * FROM events WHERE project_id = ? ORDER BY ordinal")
 
     def not_judged(self) -> list[NotJudged]:
         """The series of which the last detection could say nothing, in its order."""
         if self._found:
             return self._found[1]
-        query = "SELECT * FROM not_judged WHERE project_id = ? ORDER BY ordinal"
-        with self.reading() as connection:
-            return [schema.NOT_JUDGED.noun(row) for row in connection.rows(query, [self.project_id])]
+        return self.nouns(schema.NOT_JUDGED, "SELECT * FROM not_judged WHERE project_id = ? ORDER BY ordinal")
 
     def run_info(self) -> dict[str, Any]:
         """How the saved events were found; empty before the first detection."""
@@ -116,9 +112,7 @@ class Store(Importing, StoreReading):
     def decisions(self) -> list[Decision]:
         """Every decision, oldest first; one that two files hold is one."""
         query = f"SELECT * FROM decisions WHERE {OF_FILES} ORDER BY date, file_id"
-        with self.reading() as connection:
-            rows = connection.rows(query, [self.project_id])
-            return list(dict.fromkeys(schema.DECISION.noun(row) for row in rows))
+        return list(dict.fromkeys(self.nouns(schema.DECISION, query)))
 
     def bad_files(self) -> list[tuple[str, str]]:
         """The files of this project that cannot be used, by path, with the reason."""

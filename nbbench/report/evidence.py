@@ -15,11 +15,11 @@ from nbbench.model import Flag, Result, Status
 from nbbench.plan.exported import Export
 from nbbench.report import events, not_judged
 from nbbench.report.blocks import Block, Bullets, Item, Table
+from nbbench.report.capture import NOT_RECORDED
 from nbbench.report.stamp_page import artifacts, fact_table, stamp_page
 from nbbench.words import clean_lines, minute, plural
 from nbbench.work.ledger_diff import log_ratio
 
-_NOT_RECORDED = "# not recorded\n"
 _LEDGER = ("workload", "ops", "bytes_per_pixel", "upcast_bytes", "peak_live_bytes", "output_dtype", "error")
 
 
@@ -39,8 +39,8 @@ def render(export: Export) -> dict[str, str]:
             },
         ),
         "run_metadata.json": document("run-metadata", _run_metadata(export)),
-        "env.txt": _lines(export.environment) or _NOT_RECORDED,
-        "torch_env.txt": _lines(export.torch_env.splitlines()) or _NOT_RECORDED,
+        "env.txt": _lines(export.environment) or NOT_RECORDED,
+        "torch_env.txt": _lines(export.torch_env.splitlines()) or NOT_RECORDED,
         "exit_code.txt": f"{export.exit_code}\n",
     }
     return {**files, "summary.md": summary_md(export, [*files, "summary.md", "sha256.txt"])}

@@ -9,7 +9,7 @@ from nbbench.report.causes import evidence_sentences
 from nbbench.words import plural
 from nbbench.work.ledger_diff import WORK_FLOOR, LedgerDiff
 from nbbench.work.steps import by_function, dtype_shifts
-from nbbench.work.work_share import Explanation, Timing, WorkShare
+from nbbench.work.work_share import Explanation, WorkShare
 
 # A function with this share of the bytes that changed is "mostly" where it happened.
 _MOSTLY = 0.6
@@ -114,7 +114,8 @@ def _dtypes(diff: LedgerDiff) -> str:
 def share_sentence(found: WorkShare) -> str:
     """What was measured of a workload, and how much of it the work explains."""
     timing, predicted, share = found.timing, found.predicted, found.share
-    said = _measured(timing)
+    seconds = f"{units.format_seconds(timing.before_s)} → {units.format_seconds(timing.after_s)}"
+    said = f"measured {units.format_change(timing.effect)} ({seconds})"
     work = units.format_change(predicted)
     if found.price and found.price.lo != found.price.hi:
         work += f" ({units.format_change(found.price.lo)} to {units.format_change(found.price.hi)})"
@@ -141,8 +142,3 @@ def _rate(found: WorkShare) -> str:
         return f"{' → '.join(each)} an operation"
     rates = [f"{one.bytes / time / 1e9:.3g}" for time, one in ends]
     return f"bandwidth {' → '.join(rates)} GB/s"
-
-
-def _measured(timing: Timing) -> str:
-    seconds = f"{units.format_seconds(timing.before_s)} → {units.format_seconds(timing.after_s)}"
-    return f"measured {units.format_change(timing.effect)} ({seconds})"

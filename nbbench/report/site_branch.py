@@ -47,7 +47,6 @@ class BranchCurves:
             "lower": lower,
             **{part: made[part] for part in ("at", "e", "v", "s", "ev", "lo", "hi", "n") if part in made},
         }
-
         self._figures += _size(self._found[name])
         if self._figures > _MOST_KEPT:
             self._found, self._figures = dict(self._first()), 0

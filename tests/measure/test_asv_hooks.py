@@ -18,7 +18,7 @@ def test_what_git_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
         raise util.ProcessError(["git", "push"], 128, "", "warning: x\nfatal: 'origin' is no repository\n")
 
     monkeypatch.setattr(github.GithubPages, "run", classmethod(refused))
-    asv_hooks._say_what_git_refuses()
+    asv_hooks._wrap(github.GithubPages, "run", asv_hooks._say_what_git_refuses)
     with pytest.raises(util.UserError, match=r"^git refuses: fatal: 'origin' is no repository$"):
         github.GithubPages.run()
 
@@ -56,7 +56,7 @@ def test_a_tracked_figure_that_is_measured_again_joins_the_earlier_ones(
     """Nobody can measure a ratio until it pleases; a count is what it is now."""
     monkeypatch.setattr(results.Results, "add_result", results.Results.add_result)
     monkeypatch.setattr(NbbenchEnvironment, "appends", True)
-    asv_hooks._append_tracked_figures()
+    asv_hooks._wrap(results.Results, "add_result", asv_hooks._append_tracked_figures)
     kept = tracked(unit, *figures)
     params = [["1", "2"]]
     assert kept.get_result_value("c.track_ratio", params)[0] == value
@@ -67,7 +67,7 @@ def test_what_is_skipped_now_keeps_what_was_measured(monkeypatch: pytest.MonkeyP
     """The program that a ratio needs may be gone, and a parameter may be new."""
     monkeypatch.setattr(results.Results, "add_result", results.Results.add_result)
     monkeypatch.setattr(NbbenchEnvironment, "appends", True)
-    asv_hooks._append_tracked_figures()
+    asv_hooks._wrap(results.Results, "add_result", asv_hooks._append_tracked_figures)
     before, now = tracked("ratio", 0.9, 0.7), tracked("ratio", 0.9, 0.7)
     more = {"name": "c.track_ratio", "type": "track", "unit": "ratio", "version": "1"}
     skipped = BenchmarkResult([float("nan")] * 2 + [0.5], [None] * 3, [None] * 3, 0, "", None)

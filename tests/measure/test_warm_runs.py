@@ -34,7 +34,7 @@ class Server:
     def __init__(self, answer, *, exit_code=0, output=""):
         self.answer, self.exit_code, self.output = answer, exit_code, output
 
-    def begin(self, argv, *, cwd, environment, timeout_s, descriptor):
+    def begin(self, argv, *, cwd, environment, timeout_s):
         self.argv, self.arguments = argv, json.loads(argv[2])
         if self.answer is not None:
             Path(self.arguments["path"]).write_text(json.dumps(self.answer))
@@ -122,7 +122,7 @@ class TwoAtATime:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def begin(self, argv, *, cwd, environment, timeout_s, descriptor):
+    def begin(self, argv, *, cwd, environment, timeout_s):
         self.said.append(f"begin {environment['tree']} {argv[1]}")
 
         def finish():
