@@ -180,7 +180,8 @@ class _Judge:
             self._slow = shared_slowness(self.order, filter(None, map(self._collections, curves())))
             self._speed = shared_speed(self.order, filter(None, map(self._collections, curves())))
             self._shared = shared_levels(self.order, filter(None, map(self._collections, curves())))
-            self._effects = PlaceEffects(test for one in curves() for test in self._place_tests(one))
+            placed = curves() if history.ledgers else ()
+            self._effects = PlaceEffects(test for one in placed for test in self._place_tests(one))
         if self._canaries.levels:
             self._siblings = Siblings.of(filter(None, map(self._measured_beside, curves())))
 
@@ -209,7 +210,7 @@ class _Judge:
         return one, np.atleast_2d(logs), self._at(one)
 
     def _place_tests(self, one: Curve) -> Iterator[PlaceTest]:
-        levels = self._levels(one)
+        levels = self._work.confirming(one)
         if levels.any() and (logs := self._undisturbed_logs(one)) is not None:
             lent, work = lent_values(np.exp(logs), one.values, levels), self._work.sizes(one)
             for at, effect, error in place_tests(*lent, levels):

@@ -55,7 +55,7 @@ known places are tested beside each other (`nbbench/stats/known.py`), images tha
 confirm nothing, and four turns between two levels are no mixture. Rules 28 (values that are lent, also in
 `known.py`) were chosen on all recordings up to `branch14`, with the ledger, rules 29 (a level that is shared
 from end to end) on the same, without one, and rules 30 (what the work and the other series let expect,
-`nbbench/stats/expected.py`) on the same, with and without. So of the rows of the real branch
+`nbbench/stats/expected.py`) on the same, with it. So of the rows of the real branch
 only those of the held-out parts are blind. After a look at the reported half two changes were taken back.
 All else that the series share (`nbbench/stats/shared.py`), and that of two collections which disagree the
 faster one counts, was made on `branch1`, `branch4`, both as one history collected twice, first halves and
