@@ -6,6 +6,7 @@ commit: docs/roofline.md, "The ceilings".
 """
 
 import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -117,16 +118,8 @@ def measure_dispatch(*, repeats: int = 20) -> tuple[float, float]:
 
 def best_seconds(kernel: Callable[[], object], *, repeats: int) -> float:
     """Seconds of one call: the best of `repeats` samples of as many calls as make a sample long enough."""
-    clock = _clock()
     kernel()
-    start = clock()
-    kernel()
-    once = max(clock() - start, 1e-9)
+    timer = timeit.Timer(kernel, timer=_clock())
+    once = max(timer.timeit(number=1), 1e-9)
     calls = max(1, int(_SAMPLE_S / once))
-    best = float("inf")
-    for _ in range(repeats):
-        start = clock()
-        for _ in range(calls):
-            kernel()
-        best = min(best, (clock() - start) / calls)
-    return best
+    return min(timer.repeat(repeats, calls)) / calls
