@@ -77,13 +77,11 @@ def record_traffic(
 def start_phase(phase: Phase, traffic: Traffic, usual: Ledger | None = None) -> HostPhase:
     """What tensors do in a phase of starting up, line by line, beyond the `usual` run where one is given."""
     lines = usual.lines if usual else ()
-    known = {(one.path, one.line, one.function, one.op, one.dtype): one for one in lines}
+    known = {(x.path, x.line, x.function, x.op, x.dtype): (x.count, x.bytes) for x in lines}
     counts = []
     for (path, line, func, op, dtype), cost in traffic.lines.items():
-        less = known.get((path, line, func, op, dtype))
-        amounts = {HostKind.OPERATION: cost.count, HostKind.MOVED: cost.bytes}
-        if less is not None:
-            amounts = {HostKind.OPERATION: cost.count - less.count, HostKind.MOVED: cost.bytes - less.bytes}
+        count, moved = known.get((path, line, func, op, dtype), (0, 0))
+        amounts = {HostKind.OPERATION: cost.count - count, HostKind.MOVED: cost.bytes - moved}
         more = ((kind, amount) for kind, amount in amounts.items() if amount > 0)
         counts += [HostCount(kind, path, line, func, f"{op} {dtype}", amount) for kind, amount in more]
     if (peak := traffic.peak_live_bytes - (usual.peak_live_bytes if usual else 0)) > 0:
