@@ -309,9 +309,7 @@ def last_release(subject: Subject, known: Collection[str]) -> tuple[str, str]:
     listed = git_text(subject.git_dir, ["for-each-ref", "--sort=-creatordate", form, "refs/tags"])
     tags = [(name, commit[:40]) for name, _, commit in (line.partition("\0") for line in listed.split("\n"))]
     # git's own --merged trusts in dates
-    held = (
-        set(git_text(subject.git_dir, ["rev-list", f"refs/heads/{subject.branch}"]).split()) if tags else ()
-    )
+    held = set(git_text(subject.git_dir, ["rev-list", f"refs/heads/{subject.branch}"]).split())
     for name, tagged in tags:
         if tagged in held:
             before = git_text(subject.git_dir, ["rev-list", "--first-parent", tagged]).split("\n")
