@@ -152,7 +152,6 @@ def _with_host(
     names = [diff.workload for diff in work.diffs]
     if not names:
         return work
-    moved: list[HostDiff] = []
     every: list[HostDiff] = []
     equal, lost, not_judged = [], list(work.lost), list(work.not_judged)
     sides = [known_work(settings, commit).host for commit in ends]
@@ -176,13 +175,12 @@ def _with_host(
             lost.append(lost_verdict(series, after.error))
         else:
             every += (diffs := diff_host(before, after, match))
-            moved += (found := [diff for diff in diffs if diff.counts])
-            equal += [] if found else [series]
+            equal += [] if any(diff.counts for diff in diffs) else [series]
     return replace(
         work,
         lost=tuple(lost),
         not_judged=tuple(not_judged),
-        host=tuple(moved),
+        host=tuple(diff for diff in every if diff.counts),
         host_equal=tuple(equal),
         all_host=tuple(every),
         sides=tuple(sides),

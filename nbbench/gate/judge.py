@@ -28,7 +28,7 @@ from nbbench.model import (
 from nbbench.stats.paired import PairDecision, look_at_pairs
 from nbbench.verdicts import Verdict
 from nbbench.work.count_diff import HostDiff, OrderChange
-from nbbench.work.ledger_diff import LedgerDiff, log_ratio
+from nbbench.work.ledger_diff import LedgerDiff, finite_or_none, log_ratio
 
 _OF_DIRECTION = {
     EventDirection.REGRESSION: Outcome.REGRESSED,
@@ -67,7 +67,7 @@ def exact_verdict(
     return Verdict(
         series,
         _OF_DIRECTION[metric.direction(effect)] if counts else Outcome.UNCHANGED,
-        _finite(effect),
+        finite_or_none(effect),
         floor=metric.least_effect,
         evidence=evidence or (EvidenceRecord("exact", figures),),
         base_value=before,
@@ -271,8 +271,8 @@ def measured_evidence(state: SeriesState) -> tuple[EvidenceRecord, ...]:
     figures = {
         "decision": state.decision.decision,
         "effect": state.sign * found.effect,
-        "lo": _finite(ends[0]),
-        "hi": _finite(ends[1]),
+        "lo": finite_or_none(ends[0]),
+        "hi": finite_or_none(ends[1]),
         "n": found.n,
         "floor": state.floor,
         "margin": state.margin,
@@ -290,7 +290,7 @@ def _decided(state: SeriesState, decision: PairDecision, blank: Verdict, cause: 
         fresh = {"agrees": state.confirmed, "n": len(state.confirming)}
         evidence.append(EvidenceRecord("confirmation", fresh))
         outcome = outcome if state.confirmed else Outcome.INCONCLUSIVE
-    loss, lo, hi = (_finite(x + state.accepted) for x in (found.effect, found.lo, found.hi))
+    loss, lo, hi = (finite_or_none(x + state.accepted) for x in (found.effect, found.lo, found.hi))
     if state.accepted:
         evidence.insert(0, EvidenceRecord("beyond accepted", {"effect": state.sign * state.accepted}))
         outcome = _against_accepted(outcome, lo, hi, state.floor)
@@ -306,10 +306,6 @@ def _decided(state: SeriesState, decision: PairDecision, blank: Verdict, cause: 
         evidence=tuple(evidence),
         cause=cause if outcome is Outcome.REGRESSED else None,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _against_accepted(outcome: Outcome, lo: float | None, hi: float | None, floor: float) -> Outcome:

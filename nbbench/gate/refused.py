@@ -42,7 +42,7 @@ _FLOATS = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128"
 
 def suspect_lines(changed: Changed, source: Callable[[str], str]) -> tuple[EvidenceRecord, ...]:
     """The rewritten lines that look at who calls them, at what measures, or that change other packages."""
-    found: dict[tuple[str, str], EvidenceRecord] = {}
+    found: dict[tuple[str, str], None] = {}
     for path, lines in sorted(changed.lines.items()):
         try:
             tree = ast.parse(source(path))
@@ -55,11 +55,8 @@ def suspect_lines(changed: Changed, source: Callable[[str], str]) -> tuple[Evide
                 isinstance(node, ast.Constant) and id(node) in told
             ):
                 for what in _suspicions(node, names):
-                    where = f"{path}:{node.lineno}"  # type: ignore[attr-defined]
-                    found.setdefault(
-                        (where, what), EvidenceRecord("suspect line", {"where": where, "what": what})
-                    )
-    return tuple(found.values())
+                    found[f"{path}:{node.lineno}", what] = None  # type: ignore[attr-defined]
+    return tuple(EvidenceRecord("suspect line", {"where": where, "what": what}) for where, what in found)
 
 
 def _imported(tree: ast.AST) -> dict[str, str]:

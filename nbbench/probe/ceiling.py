@@ -6,6 +6,7 @@ commit: docs/roofline.md, "The ceilings".
 """
 
 import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -103,30 +104,19 @@ def measure_curve(footprints: Sequence[int], *, repeats: int = 7) -> list[tuple[
     return found
 
 
-def measure_dispatch(*, repeats: int = 20) -> tuple[float, float]:
+def measure_dispatch() -> tuple[float, float]:
     """Seconds that torch needs for one operation on one element, and for one view: no data moves.
 
     Both are called from Python and allocate their result, as a simulator's operations do.
     """
     one = torch.ones(1, device=measured_device())
-    return (
-        best_seconds(lambda: one + one, repeats=repeats),
-        best_seconds(lambda: one.unsqueeze(0), repeats=repeats),
-    )
+    return best_seconds(lambda: one + one, repeats=20), best_seconds(lambda: one.unsqueeze(0), repeats=20)
 
 
 def best_seconds(kernel: Callable[[], object], *, repeats: int) -> float:
     """Seconds of one call: the best of `repeats` samples of as many calls as make a sample long enough."""
-    clock = _clock()
     kernel()
-    start = clock()
-    kernel()
-    once = max(clock() - start, 1e-9)
+    timer = timeit.Timer(kernel, timer=_clock())
+    once = max(timer.timeit(number=1), 1e-9)
     calls = max(1, int(_SAMPLE_S / once))
-    best = float("inf")
-    for _ in range(repeats):
-        start = clock()
-        for _ in range(calls):
-            kernel()
-        best = min(best, (clock() - start) / calls)
-    return best
+    return min(timer.repeat(repeats, calls)) / calls

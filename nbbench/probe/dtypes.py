@@ -69,7 +69,6 @@ def audit(
     """
     said: list[str] = []
     found = {**_EMPTY, "case": case, "dtype": dtype}
-    call: Call | None = None
     try:
         with _listening(said):
             call = build()

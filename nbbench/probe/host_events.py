@@ -10,6 +10,7 @@ import builtins
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -124,7 +125,7 @@ class TraceEvents:
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
-        self._locals: dict[int, Callable[..., Any]] = {}
+        self._local = cache(self._book_lines)
         self._before: tuple[Any, ...] = (None, None)
         self._import: Callable[..., Any] = builtins.__import__
         self._replaced = False
@@ -171,13 +172,9 @@ class TraceEvents:
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         mine = self._codes.subject(frame.f_code)
-        if mine is None:
-            return None
-        if (known := self._locals.get(id(mine))) is None:
-            known = self._locals[id(mine)] = self._local(mine)
-        return known
+        return None if mine is None else self._local(mine)
 
-    def _local(self, mine: Code) -> Callable[..., Any]:
+    def _book_lines(self, mine: Code) -> Callable[..., Any]:
         book = self._codes.line
 
         def local(frame: FrameType, event: str, arg: Any) -> Any:

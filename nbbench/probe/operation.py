@@ -1,5 +1,6 @@
 """What one dispatched operation reads and writes: the rules of docs/ledger.md."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -101,10 +102,5 @@ def tensor_bytes(tensor: torch.Tensor) -> int:
     check_dense(tensor)
     if tensor.is_contiguous():
         return int(tensor.nbytes)
-    size: int = tensor.element_size()
-    for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
-        if length == 0:
-            return 0
-        if stride != 0:
-            size *= length
-    return size
+    lengths = zip(tensor.shape, tensor.stride(), strict=True)
+    return int(tensor.element_size() * math.prod(length for length, stride in lengths if stride))

@@ -73,7 +73,7 @@ class Storages:
         storage = tensor.untyped_storage()
         life = self._lives.get(storage._cdata) or self._add(storage, made=False)
         if storage.nbytes() > life.size:
-            self._grown(storage, life, storage.nbytes())
+            self._resized(storage, life)
         return life
 
     def written(self, tensor: torch.Tensor, size: int) -> Life:
@@ -83,15 +83,11 @@ class Storages:
         """
         storage = tensor.untyped_storage()
         life = self._lives.get(storage._cdata) or self._add(storage, made=True)
-        room = storage.nbytes()
-        if room > life.size:
-            self._grown(storage, life, room)
+        if storage.nbytes() != life.size:
+            self._resized(storage, life)
         if not life.live:
             life.live = True
-            self.live_bytes += room
-        elif room < life.size:
-            self.live_bytes -= life.size - room
-        life.size = room
+            self.live_bytes += life.size
         life.written += size
         return life
 
@@ -108,11 +104,12 @@ class Storages:
         life.ref = weakref.ref(storage, functools.partial(self._gone, key, life))
         return life
 
-    def _grown(self, storage: Any, life: Life, size: int) -> None:
+    def _resized(self, storage: Any, life: Life) -> None:
+        before, life.size = life.size, storage.nbytes()
         if life.live:
-            self.live_bytes += size - life.size  # an `out=` may have been resized
-        life.size = size
-        self._allocated(storage, size)
+            self.live_bytes += life.size - before  # an `out=` may have been resized
+        if life.size > before:
+            self._allocated(storage, life.size)
 
     def _allocated(self, storage: Any, size: int) -> None:
         if size >= MAPPED_BYTES and storage.device.type == "cpu":  # glibc has no part in a GPU's memory
@@ -141,8 +138,9 @@ class FusedBytes:
         if not life.made and not whole:
             self._touch(self._read, life, _view(tensor), size)
 
-    def writes(self, tensor: torch.Tensor, life: Life, size: int) -> None:
-        """Book a write into a storage from outside whose bytes were not written yet."""
+    def writes(self, tensor: torch.Tensor, size: int) -> None:
+        """Book a write; it counts into a storage from outside whose bytes were not written yet."""
+        life = self._storages.written(tensor, size)
         if not life.made and self._written.get(life.serial, 0) < life.size:
             self._touch(self._written, life, ("w", _view(tensor)), size)
 

@@ -190,17 +190,12 @@ class TrafficLedger(TorchDispatchMode):  # type: ignore[misc]
     def _move(self, read: list[torch.Tensor], written: list[torch.Tensor], place: Place) -> int:
         """Book the bytes by dtype, and follow the storages; returns the bytes."""
         moved = 0
-        by_dtype, fused, storages = self.traffic.by_dtype, self._fused, self._storages
-        for tensor in read:
-            size = tensor_bytes(tensor)
-            fused.reads(tensor, size)
-            moved += size
-            by_dtype[dtype_name(tensor.dtype)] += size
-        for tensor in written:
-            size = tensor_bytes(tensor)
-            fused.writes(tensor, storages.written(tensor, size), size)
-            moved += size
-            by_dtype[dtype_name(tensor.dtype)] += size
+        for book, side in ((self._fused.reads, read), (self._fused.writes, written)):
+            for tensor in side:
+                size = tensor_bytes(tensor)
+                book(tensor, size)
+                moved += size
+                self.traffic.by_dtype[dtype_name(tensor.dtype)] += size
         self._peak(place)
         return moved
 

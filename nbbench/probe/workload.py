@@ -50,6 +50,8 @@ def record_ledger(
     """
     image, traffic = record_traffic(function, asked=asked, source_root=source_root)
     mark = fingerprint(image)
+    costs = traffic.lines.items()
+    lines = [LedgerLine(*place, one.count, one.bytes, one.upcast_bytes) for place, one in costs]
     return Ledger(
         workload=workload,
         pixels=pixels,
@@ -59,7 +61,7 @@ def record_ledger(
         image_digest=mark.digest,
         output_dtype=dtype_name(image.dtype),
         image_blocks=mark.blocks,
-        lines=_lines(traffic),
+        lines=tuple(sorted(lines, key=lambda one: (-one.bytes, one.path, one.line, one.op, one.dtype))),
         notes=_notes(traffic, source_root),
         counts=tuple(sorted(traffic.counts.items())),
     )
@@ -77,13 +79,11 @@ def record_traffic(
 def start_phase(phase: Phase, traffic: Traffic, usual: Ledger | None = None) -> HostPhase:
     """What tensors do in a phase of starting up, line by line, beyond the `usual` run where one is given."""
     lines = usual.lines if usual else ()
-    known = {(one.path, one.line, one.function, one.op, one.dtype): one for one in lines}
+    known = {(x.path, x.line, x.function, x.op, x.dtype): (x.count, x.bytes) for x in lines}
     counts = []
     for (path, line, func, op, dtype), cost in traffic.lines.items():
-        less = known.get((path, line, func, op, dtype))
-        amounts = {HostKind.OPERATION: cost.count, HostKind.MOVED: cost.bytes}
-        if less is not None:
-            amounts = {HostKind.OPERATION: cost.count - less.count, HostKind.MOVED: cost.bytes - less.bytes}
+        count, moved = known.get((path, line, func, op, dtype), (0, 0))
+        amounts = {HostKind.OPERATION: cost.count - count, HostKind.MOVED: cost.bytes - moved}
         more = ((kind, amount) for kind, amount in amounts.items() if amount > 0)
         counts += [HostCount(kind, path, line, func, f"{op} {dtype}", amount) for kind, amount in more]
     if (peak := traffic.peak_live_bytes - (usual.peak_live_bytes if usual else 0)) > 0:
@@ -101,14 +101,6 @@ def repeatable() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _lines(traffic: Traffic) -> tuple[LedgerLine, ...]:
-    lines = [
-        LedgerLine(path, line, func, op, dtype, cost.count, cost.bytes, cost.upcast_bytes)
-        for (path, line, func, op, dtype), cost in traffic.lines.items()
-    ]
-    return tuple(sorted(lines, key=lambda one: (-one.bytes, one.path, one.line, one.op, one.dtype)))
 
 
 def _notes(traffic: Traffic, source_root: str) -> tuple[str, ...]:
@@ -175,10 +167,9 @@ def record_scale(
         gc.freeze()  # each ledger looks for the tensors that were there before, among all objects
         found = [_count(build, value, source_root) for value in scale.values]
         places = {place: tuple(counts[place] for counts in found) for place in set().union(*found)}
-        mine = {one: [counts for place, counts in places.items() if place[0] is one] for one in Quantity}
-        none = (0,) * len(found)
         totals = tuple(
-            (one, tuple(map(sum, zip(none, *counts, strict=True)))) for one, counts in mine.items()
+            (one, tuple(sum(n for place, n in counts.items() if place[0] is one) for counts in found))
+            for one in Quantity
         )
         lines = [LineCounts(*place, counts) for place, counts in places.items() if len(set(counts)) > 1]
         return ScaledWork(scale.name, scale.parameter, PYTHON, scale.values, totals, tuple(sorted(lines)))

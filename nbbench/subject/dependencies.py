@@ -76,12 +76,11 @@ def commit_pins(git_dir: Path, one: Dependency, commits: Sequence[str]) -> dict[
     found = {}
     names = [f"{commit}:{path if one.pin else parent}" for commit in commits]
     for commit, (kind, content) in zip(commits, _contents(git_dir, names), strict=True):
+        pin = ""
         if kind == b"blob" and one.pin:
             pin = _named_hash(content.decode("utf-8", "replace"), one.name, len(commit.rstrip("^")))
         elif kind == b"tree" and not one.pin:
             pin = _submodule(content, path.name.encode(), len(commit.rstrip("^")) // 2)
-        else:
-            continue
         if pin:
             found[commit] = pin
     return found

@@ -129,17 +129,14 @@ def _name(text: str, side: str) -> str | None:
 
 
 def _hunks(lines: list[str]) -> Iterator[Hunk]:
-    place = 0
-    while place < len(lines):
-        match = _HUNK.match(lines[place])
-        place += 1
-        if match is None:
+    rows = iter(lines)
+    for row in rows:
+        if (match := _HUNK.match(row)) is None:
             continue
         base, removed, head, added = (int(group) if group else 1 for group in match.groups())
         taken: dict[str, list[str]] = {"-": [], "+": []}
         while len(taken["-"]) < removed or len(taken["+"]) < added:
-            line = lines[place]
-            place += 1
+            line = next(rows)
             if line[:1] in taken:  # else: "\\ No newline at end of file"
                 taken[line[0]].append(line[1:])
         # Of an empty side git names the line after which it would stand.

@@ -260,9 +260,8 @@ def whole_history(subject: Subject) -> list[Commit]:
 
 def _log(subject: Subject, *arguments: str) -> list[Commit]:
     """The commits that `git log` lists, with their trees; titles lose control characters and credentials."""
-    from nbbench.credentials import (
-        without_credentials,  # its patterns take as long as a command with nothing new
-    )
+    # Here, as its patterns take as long as a command with nothing new.
+    from nbbench.credentials import without_credentials
 
     text = git_text(subject.git_dir, ["log", "--format=%H%x00%at%x00%s", *arguments])
     rows = [line.split("\0") for line in text.split("\n") if line]  # titles may hold other line ends
@@ -309,9 +308,7 @@ def last_release(subject: Subject, known: Collection[str]) -> tuple[str, str]:
     listed = git_text(subject.git_dir, ["for-each-ref", "--sort=-creatordate", form, "refs/tags"])
     tags = [(name, commit[:40]) for name, _, commit in (line.partition("\0") for line in listed.split("\n"))]
     # git's own --merged trusts in dates
-    held = (
-        set(git_text(subject.git_dir, ["rev-list", f"refs/heads/{subject.branch}"]).split()) if tags else ()
-    )
+    held = set(git_text(subject.git_dir, ["rev-list", f"refs/heads/{subject.branch}"]).split())
     for name, tagged in tags:
         if tagged in held:
             before = git_text(subject.git_dir, ["rev-list", "--first-parent", tagged]).split("\n")

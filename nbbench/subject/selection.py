@@ -20,9 +20,8 @@ def select(subject: Subject, span: str | None) -> list[Commit]:
 
     Raises UsageError for an unknown or reversed range, and for one in which nothing measured changed.
     """
-    if span and is_positions(span):
-        return by_position(list_commits(subject), span, subject.measured_path)
-    return by_position(list_commits(subject, span), None, subject.measured_path, asked=span)
+    commits = list_commits(subject) if span and is_positions(span) else list_commits(subject, span)
+    return by_position(commits, span, subject.measured_path)
 
 
 def is_positions(span: str) -> bool:
@@ -30,12 +29,10 @@ def is_positions(span: str) -> bool:
     return _POSITIONS.fullmatch(span) is not None
 
 
-def by_position(
-    commits: list[Commit], span: str | None, path: str, *, asked: str | None = None
-) -> list[Commit]:
-    """Commits at positions `A-B`, both inclusive; all of them without a range. `path` is what is measured.
+def by_position(commits: list[Commit], span: str | None, path: str) -> list[Commit]:
+    """Commits at positions `A-B`, both inclusive; all of them without such a range.
 
-    Raises UsageError where there is none (in the range that was `asked` for).
+    Raises UsageError where there is none; `path` is what is measured.
     """
     if match := _POSITIONS.fullmatch(span or ""):
         low, high = int(match[1]), int(match[2])
@@ -44,7 +41,7 @@ def by_position(
         commits = [c for c in commits if low <= c.position <= high]
     if not commits:
         hint = "the settings branch and measured_path say what is measured (NBBENCH_BRANCH, …)"
-        raise UsageError(f"no commit in {span or asked or 'the branch'} changed {path}", hint=hint)
+        raise UsageError(f"no commit in {span or 'the branch'} changed {path}", hint=hint)
     return commits
 
 

@@ -54,8 +54,8 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
         return target
     try:
         trees_dir.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=trees_dir))
-        try:
+        with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=trees_dir, ignore_cleanup_errors=True) as draft:
+            fresh = Path(draft)
             _write(git_dir, tree, measured_path, fresh)
             for link in fresh.rglob("*"):  # wherever other links on their way lead
                 if link.is_symlink() and not link.resolve().is_relative_to(fresh.resolve()):
@@ -65,8 +65,6 @@ def extract_tree(git_dir: Path, commit: str, tree: str, measured_path: str, tree
             except OSError:
                 if not target.is_dir():  # else another process was faster
                     raise
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
     except UnfitTree as error:
         raise UnfitTree(f"commit {commit[:8]} cannot be extracted: {error}", hint="leave it out") from error
     except SubjectError as error:

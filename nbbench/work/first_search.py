@@ -28,7 +28,7 @@ from nbbench.record.atomic import write_text
 from nbbench.record.packed import noun_of
 from nbbench.words import Say
 from nbbench.work.dataflow_diff import DataflowDiff, FirstDifference, FirstReason, Origins
-from nbbench.work.ledger_diff import LedgerDiff
+from nbbench.work.ledger_diff import LedgerDiff, finite_or_none
 from nbbench.work.line_match import LineMatch
 
 Values = Mapping[int, NDArray[np.float64]]
@@ -247,7 +247,7 @@ def _find(
     before, after = (
         _values(settings, server, commit, *side) for commit, side in zip(ends, sides, strict=True)
     )
-    image = _finite(relative_change(before.get(OUTSIDE), after.get(OUTSIDE)))
+    image = finite_or_none(relative_change(before.get(OUTSIDE), after.get(OUTSIDE)))
     if head is None:
         return FirstDifference(workload, FirstReason.VALUES, image=image)
     found = judge_start(diff, base, head, (before, after))
@@ -257,7 +257,7 @@ def _find(
     old = base_flow.site(base) if base is not None and diff.same_site(base, head) else None
     return replace(
         found,
-        relative=_finite(found.relative),
+        relative=finite_or_none(found.relative),
         where=f"{site.path}:{site.line}" if site.path else "(benchmark)",
         was=f"{old.path}:{old.line}" if old and old.path else "",
         function=site.function,
@@ -268,10 +268,6 @@ def _find(
         figures_before=step_figures(before.get(base)) if base is not None and old else (),
         figures_after=step_figures(after.get(head)),
     )
-
-
-def _finite(change: float | None) -> float | None:
-    return change if change is not None and math.isfinite(change) else None
 
 
 def _values(

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import zip_longest
+from itertools import groupby, zip_longest
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -186,6 +187,11 @@ def tensor_counts(ledger: Ledger) -> list[tuple[str, float]]:
     return [one for one in ledger.counts if not one[0].startswith((HOST_TRACK, *COMPILED_SERIES))]
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """A figure; None for one that is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def log_ratio(before: float, after: float) -> float:
     """log(after/before), 0 for equal values and ±inf from or to zero."""
     if before == after:
@@ -253,10 +259,8 @@ def _by_line(old: _Lines, new: _Lines, pixels: tuple[int, int]) -> list[tuple[_L
 
 def _source_lines(entries: _Lines) -> list[_Lines]:
     """The entries of each source line, in the order of the source."""
-    lines: dict[tuple[str, int], list[LedgerLine]] = defaultdict(list)
-    for entry in entries:
-        lines[entry.path, entry.line].append(entry)
-    return [lines[place] for place in sorted(lines)]
+    place = attrgetter("path", "line")
+    return [list(line) for _, line in groupby(sorted(entries, key=place), key=place)]
 
 
 def _balanced(group: list[LineChange]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import TypeAlias
 
 from nbbench.host import HostCount
@@ -107,14 +108,12 @@ def _block(
 ) -> list[tuple[LinePlace, LinePlace]]:
     """The pairs of equal lines around a pair, upwards and downwards without a gap."""
     found = []
-    for step, first in ((1, 0), (-1, -1)):
-        offset = first
-        while True:
+    for offsets in (count(0), count(-1, -1)):
+        for offset in offsets:
             a, b = (base[0], base[1] + offset), (head[0], head[1] + offset)
             if a not in removed or b not in added or removed[a] != added[b]:
                 break
             found.append((a, b))
-            offset += step
     return found
 
 

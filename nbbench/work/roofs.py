@@ -60,11 +60,17 @@ def classify(ledger: Ledger, seconds: Sequence[float], roof: Roof) -> Achieved:
         raise ValueError(f"{ledger.workload} has no figures")
     middle, touched, ceiling = median(seconds), operation_bytes(ledger), memory_ceiling(roof)
     share = (ledger.ops * roof.op_s + (ledger.dispatched - ledger.ops) * roof.view_s) / middle
-    bound, rate = _bound(ledger, touched, roof), ledger.bytes / middle
+    rate = ledger.bytes / middle
     if share >= _DISPATCH_SHARE:
         bound, touched = Bound.DISPATCH, ledger.bytes / max(ledger.dispatched, 1)
-    elif bound is Bound.MEMORY and rate > ceiling:
+    elif working_set(ledger) <= roof.cache_bytes:
+        bound = Bound.CACHE
+    elif 2 * touched <= roof.cache_bytes:
+        bound = Bound.PARTLY  # the next operation finds its operand: this one has not pushed it out
+    elif rate > ceiling:
         bound = Bound.PARTLY  # memory cannot have delivered that: caches must have held a part of it
+    else:
+        bound = Bound.MEMORY
     if bound is not Bound.MEMORY:
         ceiling = cache_ceiling(roof, touched)
     return Achieved(
@@ -121,10 +127,3 @@ def unreachable_rate(roof: Roof, cores: int) -> float:
 def with_write_allocate(roof: Roof) -> dict[str, float]:
     """STREAM's four figures with the read of the destination counted."""
     return {name: getattr(roof, name) * factor for name, factor in WRITE_ALLOCATE.items()}
-
-
-def _bound(ledger: Ledger, touched: float, roof: Roof) -> Bound:
-    if working_set(ledger) <= roof.cache_bytes:
-        return Bound.CACHE
-    # The next operation finds its operand in the cache when this one has not pushed it out.
-    return Bound.PARTLY if 2 * touched <= roof.cache_bytes else Bound.MEMORY
