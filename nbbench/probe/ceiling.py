@@ -6,7 +6,6 @@ commit: docs/roofline.md, "The ceilings".
 """
 
 import time
-import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -115,8 +114,16 @@ def measure_dispatch() -> tuple[float, float]:
 
 def best_seconds(kernel: Callable[[], object], *, repeats: int) -> float:
     """Seconds of one call: the best of `repeats` samples of as many calls as make a sample long enough."""
+    clock = _clock()
     kernel()
-    timer = timeit.Timer(kernel, timer=_clock())
-    once = max(timer.timeit(number=1), 1e-9)
+    start = clock()
+    kernel()
+    once = max(clock() - start, 1e-9)
     calls = max(1, int(_SAMPLE_S / once))
-    return min(timer.repeat(repeats, calls)) / calls
+    best = float("inf")
+    for _ in range(repeats):
+        start = clock()
+        for _ in range(calls):
+            kernel()
+        best = min(best, (clock() - start) / calls)
+    return best
