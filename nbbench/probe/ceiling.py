@@ -103,13 +103,16 @@ def measure_curve(footprints: Sequence[int], *, repeats: int = 7) -> list[tuple[
     return found
 
 
-def measure_dispatch() -> tuple[float, float]:
+def measure_dispatch(*, repeats: int = 20) -> tuple[float, float]:
     """Seconds that torch needs for one operation on one element, and for one view: no data moves.
 
     Both are called from Python and allocate their result, as a simulator's operations do.
     """
     one = torch.ones(1, device=measured_device())
-    return best_seconds(lambda: one + one, repeats=20), best_seconds(lambda: one.unsqueeze(0), repeats=20)
+    return (
+        best_seconds(lambda: one + one, repeats=repeats),
+        best_seconds(lambda: one.unsqueeze(0), repeats=repeats),
+    )
 
 
 def best_seconds(kernel: Callable[[], object], *, repeats: int) -> float:

@@ -125,8 +125,11 @@ class _Compiler(logging.Handler):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """What is compiled in the block is counted; afterwards it is lost."""
-        told = ("__graph_breaks", "__recompiles", "__inductor_metrics")
-        names = [name for name in logging.root.manager.loggerDict if name.endswith(told)]
+        names = [
+            name
+            for name in logging.root.manager.loggerDict
+            if name.endswith(("__graph_breaks", "__recompiles", "__inductor_metrics"))
+        ]
         loggers = [logging.getLogger(name) for name in names]
         inductor = self._torch.compile_fx.compile_fx
         self._torch.dynamo.reset()
@@ -207,8 +210,10 @@ class _Compiler(logging.Handler):
                 compiled = inductor(module, inputs, *args, **kwargs)
             finally:
                 self._inside = False
+            path, lines = self._span(eager)
             graph = _Graph(
-                *self._span(eager),
+                path,
+                lines,
                 metrics.generated_kernel_count - kernels_before,
                 metrics.num_bytes_accessed - bytes_before,
                 any(isinstance(one, torch.SymInt) for one in inputs),

@@ -69,6 +69,7 @@ def audit(
     """
     said: list[str] = []
     found = {**_EMPTY, "case": case, "dtype": dtype}
+    call: Call | None = None
     try:
         with _listening(said):
             call = build()

@@ -10,7 +10,6 @@ import builtins
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -125,7 +124,7 @@ class TraceEvents:
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
-        self._local = cache(self._book_lines)
+        self._locals: dict[int, Callable[..., Any]] = {}
         self._before: tuple[Any, ...] = (None, None)
         self._import: Callable[..., Any] = builtins.__import__
         self._replaced = False
@@ -172,9 +171,13 @@ class TraceEvents:
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         mine = self._codes.subject(frame.f_code)
-        return None if mine is None else self._local(mine)
+        if mine is None:
+            return None
+        if (known := self._locals.get(id(mine))) is None:
+            known = self._locals[id(mine)] = self._local(mine)
+        return known
 
-    def _book_lines(self, mine: Code) -> Callable[..., Any]:
+    def _local(self, mine: Code) -> Callable[..., Any]:
         book = self._codes.line
 
         def local(frame: FrameType, event: str, arg: Any) -> Any:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 
 from nbbench.config import Settings
 from nbbench.errors import StoreError
@@ -13,7 +12,7 @@ from nbbench.model import Commit, Result, SeriesKey, Status
 from nbbench.probe.device import CUDA_MARK, on_cuda
 from nbbench.record.asv_results import machine_folders
 from nbbench.record.refresh import import_all, open_store
-from nbbench.record.side_files import kept_work
+from nbbench.record.side_files import KeptWork, kept_work
 from nbbench.record.store import Store
 from nbbench.words import Say
 from nbbench.work.work_share import Amounts, Timing, amounts
@@ -69,11 +68,13 @@ def timed_work(
     """The exact work and the seconds of every workload that was timed here, at `base` or else last."""
     found: list[tuple[Amounts, float]] = []
     torch = installed_torch()
-    kept = cache(lambda tree: kept_work(settings.results_dir, tree, torch))
+    known: dict[str, KeptWork] = {}
     for workload in workloads if times else ():
         seconds = times.seconds(workload) if times else {}
         for tree in [base.tree, *reversed(list(seconds))][:_TREES]:
-            ledger, host = kept(tree).ledgers.get(workload), kept(tree).host.get(workload)
+            if tree not in known:
+                known[tree] = kept_work(settings.results_dir, tree, torch)
+            ledger, host = known[tree].ledgers.get(workload), known[tree].host.get(workload)
             if tree in seconds and ledger and not ledger.error:
                 found.append((amounts(ledger, host if host and not host.error else None), seconds[tree]))
                 break
