@@ -5,7 +5,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbbench.stats.noise import mad_sigma
-from nbbench.stats.segments import MEDIAN_SIGMA
 
 _FloatArray = NDArray[np.float64]
 
@@ -53,6 +52,6 @@ def expected_effects(
             others = order[order != i]
             shares, share = np.cumsum(1.0 / variance[others]), others.size / (others.size + OWN_WAY)
             expected[i] += share * rest[others[np.searchsorted(shares, shares[-1] / 2)]]
-            unsure[i] += share**2 * MEDIAN_SIGMA**2 / shares[-1]
+            unsure[i] += share**2 * others.size / shares[-1]  # measured side by side: one error for all
     beyond = max(mad_sigma(y - expected) ** 2 - float(np.median(noise)) ** 2, LEAST_SPREAD**2)
     return expected, np.sqrt(beyond + unsure)

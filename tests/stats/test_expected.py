@@ -61,9 +61,9 @@ def test_a_change_that_does_not_follow_its_work_bends_no_other():
 
 
 def test_what_noise_tells_is_not_sure():
-    """Three others that are known to 50 % each: the median of three is known to 0.5 sqrt(pi / 2 / 3)."""
+    """Three others that are known to 50 % each tell no more than one: the machine moves all at once."""
     _, spread = expected_effects([0.5, -0.4, 0.3, 0.1], [0.5] * 4, [NONE] * 4, [*"aaaa"])
-    unsure = 3 / (3 + OWN_WAY) * 0.5 * np.sqrt(np.pi / 2 / 3)
+    unsure = 3 / (3 + OWN_WAY) * 0.5
     assert spread == pytest.approx([np.hypot(unsure, LEAST_SPREAD)] * 4, rel=0.01)
 
 
