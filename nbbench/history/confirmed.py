@@ -76,9 +76,9 @@ def work_levels(work: Sequence[Work | None]) -> IntArray:
 
 
 def work_sizes(work: Sequence[Work | None]) -> FloatArray:
-    """Logs (2, n) of the bytes and the operations of each commit; None does as the one before, and what
-    comes first as nothing."""
-    sizes, last = np.zeros((2, len(work))), Work(0.0, 0.0)
+    """Logs (2, n) of the bytes and the operations of each commit; None does as the one before, or else as the
+    first that is known."""
+    sizes, last = np.zeros((2, len(work))), next(filter(None, work), Work(0.0, 0.0))
     for i, now in enumerate(work):
         last = now or last
         sizes[:, i] = np.log(np.maximum(last, 1.0))

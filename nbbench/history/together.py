@@ -87,22 +87,24 @@ class PlaceEffects:
 
     def __init__(self, tests: Iterable[PlaceTest] = ()) -> None:
         machines: dict[tuple[str, str], list[PlaceTest]] = defaultdict(list)
-        self._found: dict[tuple[SeriesKey, str], tuple[float, float]] = {}
+        self._found: dict[SeriesKey, dict[str, tuple[float, float]]] = defaultdict(dict)
         for test in tests:
             machines[test.key.machine, test.key.environment].append(test)
         for own in machines.values():
             keys, commits, effects, errors, work = zip(*own, strict=True)
-            found = np.array(expected_effects(effects, errors, work, commits)).T.tolist()
-            self._found.update(zip(zip(keys, commits, strict=True), found, strict=True))
+            found = zip(*expected_effects(effects, errors, work, commits), strict=True)
+            for key, commit, one in zip(keys, commits, found, strict=True):
+                self._found[key][commit] = one
 
     def of(self, key: SeriesKey, commits: Sequence[str]) -> _Floats:
         """The log of the time to expect at a series' ``commits``, 0 before its first change, and the standard
         deviation of the change since the level before, infinite where nothing is known: (2, n)."""
         expected = np.array([np.zeros(len(commits)), np.full(len(commits), np.inf)])
-        for i, commit in enumerate(commits):
-            if found := self._found.get((key, commit)):
-                expected[0, i:] += found[0]
-                expected[1, i:] = found[1]
+        own = self._found.get(key, {})
+        for i, commit in enumerate(commits if own else ()):
+            if commit in own:
+                effect, expected[1, i:] = own[commit]
+                expected[0, i:] += effect
         return expected
 
 

@@ -14,8 +14,6 @@ LEAST_SPREAD = 0.02
 HUBER = 1.5
 """Sigmas from which on a change weighs less in the regression."""
 
-ROUNDS = 20
-
 OWN_WAY = 5.0
 """How many others it takes until what they share counts half."""
 
@@ -35,7 +33,7 @@ def expected_effects(
     y, noise, place = np.asarray(effects, dtype=np.float64), np.asarray(errors), np.asarray(places)
     x, variance = np.asarray(work, dtype=np.float64).reshape(-1, 2), noise**2 + LEAST_SPREAD**2
     weight = 1.0 / variance
-    for _ in range(ROUNDS):
+    for _ in range(20):  # the weights follow the regression, and it them
         normal = np.linalg.inv((x * weight[:, None]).T @ x + np.eye(2))
         slope = normal @ (x.T @ (weight * y))
         off = np.abs(y - x @ slope) / np.sqrt(variance)
