@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from history_samples import START, TIME, branch, find_changes, history, ledger, noisy, numbers, series, steps
 
+from nbbench.history.confirmed import Work, work_sizes
 from nbbench.history.together import PlaceEffects, PlaceTest
 from nbbench.model import ProcessRecord
 from nbbench.stats.expected import OWN_WAY
@@ -127,6 +128,13 @@ def test_series_tell_of_each_other_by_the_commit_that_changed_their_work():
         assert (np.isinf(spread[:AT]).all(), (spread[AT:] < 0.2).all()) == (True, True)
     assert (effects.of(elsewhere, commits)[0] == 0.0).all()
     assert np.isinf(effects.of(unknown, commits)[1]).all()
+
+
+def test_the_first_work_that_is_known_is_no_change():
+    work = [None, Work(100.0, 10.0), None, Work(100.0, 20.0)]
+    assert np.exp(work_sizes(work)) == pytest.approx(np.array([[100.0] * 4, [10.0, 10.0, 10.0, 20.0]]))
+    assert (work_sizes([None, None]) == 0.0).all()
+    assert (work_sizes([Work(0.0, 0.0)]) == 0.0).all()
 
 
 @pytest.mark.parametrize("sharing", [5, 1])
