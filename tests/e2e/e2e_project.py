@@ -49,6 +49,8 @@ FEWER = {
         ("subject.sources(63, 63)", "subject.sources(15, 15)"),
     ),
 }
+# What the gate judges: a frame, a loop over sources, and their generation.
+JUDGED = "bandwidth-512-float32|multi_source-3|sources-3969"
 WARM = "bandwidth.Warm.time_run"
 SOURCES = "vectorisation.Sources.time_generate"
 
@@ -142,10 +144,19 @@ def wait_until(condition) -> None:
         time.sleep(0.05)
 
 
-def make_project(folder: Path, *, register: bool = True, smaller: Sequence[int] = ()) -> Project:
+def make_project(
+    folder: Path,
+    *,
+    register: bool = True,
+    smaller: Sequence[int] = (),
+    scales: tuple[str, ...] = (),
+    judged: str = JUDGED,
+) -> Project:
     """A project in `folder` that measures the embedded subject with the real suite.
 
-    With a `smaller` one where the sizes of its frames are given. Without `register` the history is another's.
+    With a `smaller` one where the sizes of its frames are given: with those of its scales whose names begin with
+    one of `scales`, and of its workloads the gate judges those that match `judged`. Without `register` the
+    history is another's.
     """
     root = folder / "project"
     root.mkdir()
@@ -158,6 +169,10 @@ def make_project(folder: Path, *, register: bool = True, smaller: Sequence[int] 
         shutil.copytree(REPOSITORY / "benchmarks", suite, ignore=shutil.ignore_patterns("__pycache__"))
         _change(suite, {"workloads.py": (("SIZES = [512, 1024, 2048]", f"SIZES = {list(smaller)}"),)})
         _change(suite, SMALLER)
+        only = f"SCALES = tuple(one for one in SCALES if one.name.startswith({scales}))"
+        _change(suite, {"workloads.py": (("\nBENCHMARKS = (", f"\n{only}\nBENCHMARKS = ("),)})
+        profile = f'[tool.nbbench.subject]\nextends = "nanobragg"\ngate_workloads = "{judged}"\n'
+        (root / "pyproject.toml").write_text(profile, encoding="utf-8")
         _change(suite, FEWER if register else {})
     else:
         (root / "benchmarks").symlink_to(suite, target_is_directory=True)

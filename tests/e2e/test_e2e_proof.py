@@ -18,7 +18,9 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def branch(new_project, tmp_path_factory):
     made = plant_proof(tmp_path_factory.mktemp("history") / "subject")
-    project = new_project("proof", register=False, smaller=(512,))
+    project = new_project(
+        "proof", register=False, smaller=(512,), scales=("multi_source",), judged="multi_source-3"
+    )
     project.run("nbbench", "subject", "use", str(made.history.folder))
     return project, made
 
