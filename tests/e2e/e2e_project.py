@@ -50,7 +50,7 @@ FEWER = {
     ),
 }
 # What the gate judges: a frame, a loop over sources, and their generation.
-JUDGED = "bandwidth-512-float32|multi_source-3|sources-3969"
+JUDGED = 'gate_workloads = "bandwidth-512-float32|multi_source-3|sources-3969"'
 WARM = "bandwidth.Warm.time_run"
 SOURCES = "vectorisation.Sources.time_generate"
 
@@ -150,13 +150,13 @@ def make_project(
     register: bool = True,
     smaller: Sequence[int] = (),
     scales: tuple[str, ...] = (),
-    judged: str = JUDGED,
+    profile: str = JUDGED,
 ) -> Project:
     """A project in `folder` that measures the embedded subject with the real suite.
 
-    With a `smaller` one where the sizes of its frames are given: with those of its scales whose names begin with
-    one of `scales`, and of its workloads the gate judges those that match `judged`. Without `register` the
-    history is another's.
+    With a `smaller` one where the sizes of its frames are given: with those of its scales whose names begin
+    with one of `scales`, and `profile` in place of a line of the subject's. Without `register` the history is
+    another's.
     """
     root = folder / "project"
     root.mkdir()
@@ -171,7 +171,7 @@ def make_project(
         _change(suite, SMALLER)
         only = f"SCALES = tuple(one for one in SCALES if one.name.startswith({scales}))"
         _change(suite, {"workloads.py": (("\nBENCHMARKS = (", f"\n{only}\nBENCHMARKS = ("),)})
-        profile = f'[tool.nbbench.subject]\nextends = "nanobragg"\ngate_workloads = "{judged}"\n'
+        profile = f'[tool.nbbench.subject]\nextends = "nanobragg"\n{profile}\n'
         (root / "pyproject.toml").write_text(profile, encoding="utf-8")
         _change(suite, FEWER if register else {})
     else:

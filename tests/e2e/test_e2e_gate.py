@@ -10,6 +10,8 @@ import pytest
 from e2e_project import planted
 from planted_history import plant
 
+from nbbench.subject.subjects.nanobragg.demo import PLANTED
+
 pytestmark = pytest.mark.e2e
 
 TIMED = ("--bench", r"Warm\.time_run\(512, 'float32'\)")
@@ -94,6 +96,13 @@ class TestLedger:
     def test_the_upcast_and_nothing_else_is_wider_than_asked(self, ledgers):
         wide = {s["position"] for s in ledgers["steps"] if s.get("upcast_after", 0) > 1}
         assert wide == {5}
+
+    def test_exactly_the_planted_regressions_are_flagged_with_their_causes(self, project, ledgers):
+        """A3, by exact work; test_e2e_demo.py has the whole history."""
+        found = {f["event"]["hi_commit"]: f["event"] for f in project.told("regressions")["flags"]}
+        within = {one.hash: one.regression for one in PLANTED[4:13] if one.regression}
+        assert {commit: event["cause"] for commit, event in found.items()} == within
+        assert len(within) == 3 and all(one["lo_commit"] == one["hi_commit"] for one in found.values())
 
     def test_recorded_once(self, project, ledgers):
         folder = project.root / "results" / "ledger"
@@ -309,7 +318,8 @@ def branch(new_project, tmp_path_factory):
     module = history.folder / "src/nanobrag_torch/_planted.py"
     module.write_text(module.read_text() + HEAVY)
     made["heavy"] = history.commit("heavy")
-    project = new_project("planted", register=False, smaller=(512, 2048), judged="sources-3969")
+    judged = 'gate_workloads = "sources-3969"'
+    project = new_project("planted", register=False, smaller=(512, 2048), profile=judged)
     project.run("nbbench", "subject", "use", str(history.folder))
     project.environment["PYTHONPATH"] = str(Path(__file__).parent)
     return project, made
