@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from nbbench.model import Cause, Phase
@@ -161,17 +164,18 @@ class HostPhase(NamedTuple):
     phase: Phase
     counts: tuple[HostCount, ...]
 
-    def total(self, metric: HostMetric, without: Collection[HostSite] = ()) -> int:
-        """What a metric counts in all, without the subject's own modules: their lines are its steps.
+    def totals(self, without: Collection[HostSite] = ()) -> dict[HostMetric, int]:
+        """What each metric counts in all, without the subject's own modules: their lines are its steps.
 
         Sites `without` which to count are those that do not repeat.
         """
-        kinds = HOST_KINDS[metric]
-        counts = [one for one in self.counts if one.kind in kinds and one.site not in without]
-        if metric is HostMetric.MODULES:
-            own = {one.path.partition("/")[0].removesuffix(".py") for one in self.counts}
-            counts = [one for one in counts if one.name.partition(".")[0] not in own]
-        return sum(one.amount for one in counts)
+        kept = [one for one in self.counts if one[:4] not in without] if without else self.counts
+        own = {path.partition("/")[0].removesuffix(".py") for path in {one.path for one in self.counts}}
+        amounts: Counter[HostKind] = Counter()
+        for kind, found in groupby(kept, itemgetter(0)):  # an enumeration's hash is slow
+            all_count = kind is not HostKind.MODULE
+            amounts[kind] += sum(n for *_, name, n in found if all_count or name.partition(".")[0] not in own)
+        return {metric: sum(amounts[kind] for kind in told) for metric, told in HOST_KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +226,11 @@ class HostWork:
     def figures(self) -> tuple[tuple[str, float], ...]:
         """Every metric of every phase by the name of its series; of a first run what a warm one does not."""
         left_out = frozenset(self.varies)
-        totals = {(metric, p.phase): p.total(metric, left_out) for p in self.phases for metric in HostMetric}
-        for metric in HostMetric:
-            if (metric, Phase.FIRST) in totals:
-                more = totals[metric, Phase.FIRST] - totals.get((metric, Phase.WARM), 0)
-                totals[metric, Phase.FIRST] = max(more, 0)
-        return tuple((host_metric(*place), float(total)) for place, total in totals.items())
+        found = {phase.phase: phase.totals(left_out) for phase in self.phases}
+        warm = found.get(Phase.WARM, {})
+        if first := found.get(Phase.FIRST):
+            found[Phase.FIRST] = {metric: max(n - warm.get(metric, 0), 0) for metric, n in first.items()}
+        return tuple((host_metric(m, p), float(n)) for p, totals in found.items() for m, n in totals.items())
 
 
 def host_metric(metric: HostMetric, phase: Phase) -> str:

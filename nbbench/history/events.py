@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import chain, islice
 
 from nbbench.disturbance import Disturbance
 from nbbench.history.causes import find_cause
@@ -131,7 +132,7 @@ class Around:
         def gather(places: Iterable[int]) -> list[ProcessRecord]:
             measured = (self._records.get(self.commits[i].hash, []) for i in places)
             here = ([r for r in records if r.machine in machines or not r.machine] for records in measured)
-            return [r for records in [found for found in here if found][:_NEIGHBOURS] for r in records]
+            return list(chain.from_iterable(islice(filter(None, here), _NEIGHBOURS)))
 
         return gather(range(lo - 1, -1, -1)), gather(range(hi, len(self.commits)))
 

@@ -77,11 +77,7 @@ def unpack(top: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(table: list[list[Any]], numbers: list[Any]) -> list[list[Any]]:
-    if (
-        set(map(type, numbers)) - {int}
-        or min(numbers, default=0) < 0
-        or max(numbers, default=-1) >= len(table)
-    ):
+    if {*map(type, numbers)} - {int} or min(numbers, default=0) < 0 or max(numbers, default=-1) >= len(table):
         raise ValueError("refers to no earlier row of its table")
     return list(map(table.__getitem__, numbers))
 

@@ -214,17 +214,18 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
 
 def _host_works(plain: dict[str, Any]) -> dict[str, HostWork]:
     """Host work by workload; what `unpack` gave as one array for many of them is made once."""
-    counts: dict[int, HostCount] = {}
+    made: dict[int, Any] = {}
 
-    def count(row: Any) -> HostCount:
-        if (found := counts.get(id(row))) is None:
-            found = counts[id(row)] = msgspec.convert(row, HostCount)
-        return found
+    def counted(rows: list[Any]) -> Any:
+        if id(rows) not in made:
+            new = {n: row for n, row in zip(map(id, rows), rows, strict=True) if n not in made}
+            made.update({n: msgspec.convert(row, HostCount) for n, row in new.items()})
+            made[id(rows)] = tuple(map(made.__getitem__, map(id, rows)))
+        return made[id(rows)]
 
     works = {}
     for name, entry in plain.items():
-        told = ((Phase(phase), tuple(map(count, rows))) for phase, rows in entry.get("phases", ()))
-        phases = tuple(HostPhase(*one) for one in told)
+        phases = tuple(HostPhase(Phase(phase), counted(rows)) for phase, rows in entry.get("phases", ()))
         works[name] = dataclasses.replace(noun_of(HostWork, entry | {"phases": []}), phases=phases)
     return works
 

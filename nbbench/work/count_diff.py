@@ -104,11 +104,11 @@ def diff_host(base: HostWork, head: HostWork, match: LineMatch | None) -> list[H
     for old in base.phases:
         if (new := after.get(old.phase)) is not None:
             old, new, changes = _changes(old, new, match, varies)
+            then, now = old.totals(), new.totals()
             for metric, kinds in HOST_KINDS.items():
                 lines = tuple(one for one in changes if one.kind in kinds)
                 if lines:
-                    totals = old.total(metric), new.total(metric)
-                    found.append(HostDiff(base.workload, old.phase, metric, *totals, lines))
+                    found.append(HostDiff(base.workload, old.phase, metric, then[metric], now[metric], lines))
     warm = {(d.metric, d.after - d.before) for d in found if d.phase is Phase.WARM}
     return [d for d in found if d.phase is not Phase.FIRST or (d.metric, d.after - d.before) not in warm]
 
@@ -160,19 +160,18 @@ def _changes(
 ) -> tuple[HostPhase, HostPhase, list[HostChange]]:
     """Both phases without what varies on either side, and what differs, site by site, the largest first."""
     names = SiteNames(old.counts, new.counts, match)
-    left_out = {(one.kind, names.base(one)) for one in old.counts if one.site in varies[0]}
-    left_out |= {(one.kind, names.head(one)) for one in new.counts if one.site in varies[1]}
+    named = ((old, names.base), (new, names.head))
+    sides = [[(one, (one.kind, name(one))) for one in phase.counts] for phase, name in named]
+    both = zip(sides, varies, strict=True)
+    left_out = {place for counts, out in both for one, place in counts if out and one.site in out}
     if left_out:
-        kept = (one for one in old.counts if (one.kind, names.base(one)) not in left_out)
-        old = old._replace(counts=tuple(kept))
-        kept = (one for one in new.counts if (one.kind, names.head(one)) not in left_out)
-        new = new._replace(counts=tuple(kept))
+        sides = [[(one, place) for one, place in counts if place not in left_out] for counts in sides]
+        old, new = (HostPhase(old.phase, tuple(one for one, _ in counts)) for counts in sides)
     sites: dict[tuple[HostKind, str, str], tuple[list[HostCount], list[HostCount]]]
     sites = defaultdict(lambda: ([], []))
-    for one in old.counts:
-        sites[one.kind, one.name, names.base(one)][0].append(one)
-    for one in new.counts:
-        sites[one.kind, one.name, names.head(one)][1].append(one)
+    for i, counts in enumerate(sides):
+        for one, (kind, site) in counts:
+            sites[kind, one.name, site][i].append(one)
     changes = []
     for (kind, name, _), (before, after) in sites.items():
         amounts = [sum(one.amount for one in side) for side in (before, after)]
@@ -270,5 +269,5 @@ def _recorded(ledger: Ledger | None, host: HostWork | None) -> dict[Quantity, in
         found = dict(zip(list(Quantity)[:4], figures, strict=True))
     for one in host.phases if host is not None else ():
         if one.phase is Phase.WARM:
-            found[Quantity.WARM] = one.total(HostMetric.STEPS)
+            found[Quantity.WARM] = one.totals()[HostMetric.STEPS]
     return found

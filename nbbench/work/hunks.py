@@ -147,7 +147,7 @@ class _Trials:
             return None
         if isinstance(made, HostWork):
             metric = HostMetric(target.metric)
-            return next((float(one.total(metric)) for one in made.phases if one.phase == target.phase), None)
+            return next((float(p.totals()[metric]) for p in made.phases if p.phase == target.phase), None)
         if isinstance(made, ScaledWork):
             return next((one for name, one in made.orders.items() if name.metric == target.metric), None)
         if target.metric != NEW_IMAGE:

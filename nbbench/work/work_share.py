@@ -118,7 +118,7 @@ def counted_as(workload: str, host: Sequence[Mapping[str, HostWork]]) -> str:
 def amounts(ledger: Ledger, host: HostWork | None) -> Amounts:
     """The exact work of a warm run; without host work on record its steps count as none."""
     phases = host.phases if host else ()
-    steps = sum(one.total(HostMetric.STEPS) for one in phases if one.phase is Phase.WARM)
+    steps = sum(one.totals()[HostMetric.STEPS] for one in phases if one.phase is Phase.WARM)
     return Amounts(float(ledger.bytes), float(ledger.ops), float(steps))
 
 
