@@ -29,10 +29,12 @@ def hash_file(project, *commits):
 
 @pytest.fixture(scope="module")
 def measured(project):
-    """Two commits by a list of hashes."""
-    before = set(project.results())
-    done = project.run("asv", "run", hash_file(project, BASE, UPCAST), *CHEAP, "--machine", MACHINE)
-    return done, set(project.results()) - before
+    """Three commits by a list of hashes; the second one changes documentation alone."""
+    before, trees = set(project.results()), project.root / ".nbbench" / "env" / "trees"
+    there = set(trees.iterdir()) if trees.is_dir() else set()
+    commits = hash_file(project, BASE, planted(6), UPCAST)
+    done = project.run("asv", "run", commits, *CHEAP, "--machine", MACHINE)
+    return done, set(project.results()) - before, set(trees.iterdir()) - there
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +48,8 @@ def ranged(project, measured):
 
 class TestRun:
     def test_hash_file(self, project, measured):
-        done, commits = measured
-        assert commits == {BASE[:8], UPCAST[:8]}
+        done, commits, _ = measured
+        assert commits == {BASE[:8], planted(6)[:8], UPCAST[:8]}
         for commit in (BASE, UPCAST):
             figures = project.figures(commit, WARM)
             assert figures[0] > 0 and all(value is None or math.isnan(value) for value in figures[1:])
@@ -66,6 +68,7 @@ class TestRun:
         assert ranged[1] == {planted(17)[:8]}
         assert project.figures(planted(17), WARM)[0] > 0
 
+    @pytest.mark.thorough
     def test_new(self, project, ranged):
         before = set(project.results())
         project.run("asv", "run", "NEW", *CHEAP, "--machine", MACHINE)
@@ -74,12 +77,8 @@ class TestRun:
     def test_users_machine_file_is_untouched(self, project, measured):
         assert MACHINE in (project.root.parent / "home" / ".asv-machine.json").read_text()
 
-    def test_equal_trees_are_extracted_once(self, project, ranged):
-        trees = project.root / ".nbbench" / "env" / "trees"
-        before = {p.name for p in trees.iterdir()}
-        bench = ("--bench", "Baseline")
-        project.run("asv", "run", hash_file(project, planted(6)), *bench, "--machine", MACHINE)
-        assert {p.name for p in trees.iterdir()} == before  # documentation after commit 5
+    def test_equal_trees_are_extracted_once(self, measured):
+        assert len(measured[2]) <= 2
 
 
 def rows():
@@ -98,10 +97,22 @@ MORE = {
 }
 
 
+# Those that measure as another row does.
+LONG = ("-j 2", "forkserver", "--dry-run", "--no-push", "asv find", "asv profile BENCHMARK")
+
+
+def cases():
+    """The rows as a test's parameters."""
+    return [
+        pytest.param(*row, id=row[0], marks=[pytest.mark.thorough] * any(word in row[0] for word in LONG))
+        for row in rows()
+    ]
+
+
 class TestCommands:
     """J4: each command of asv works or refuses in a sentence."""
 
-    @pytest.mark.parametrize(("command", "code", "said"), list(rows()), ids=[row[0] for row in rows()])
+    @pytest.mark.parametrize(("command", "code", "said"), cases())
     def test_a_row_of_the_table(self, project, request, command, code, said):
         words = [WORDS.get(word, word) for word in command.split()]
         if words[1] == "find":
@@ -215,12 +226,9 @@ class TestSubject:
             "from benchmarks import subject\n"
             "subject.load()\n"
         )
-        for tree, fails in ((trees[0] / "src", False), (tmp_path, True)):
-            environment = project.environment | {"NBBENCH_TREE": str(tree)}
-            command = ["-c", code]
-            done = _python(command, environment, project.root)
-            assert (done.returncode != 0) is fails, done.stderr
-            assert ("AssertionError: nanobrag_torch was imported from" in done.stderr) is fails
+        environment = project.environment | {"NBBENCH_TREE": str(tmp_path)}
+        done = _python(["-c", code], environment, project.root)
+        assert done.returncode and "AssertionError: nanobrag_torch was imported from" in done.stderr
 
 
 def _python(arguments, environment, folder):
@@ -311,7 +319,13 @@ class TestOddBenchmarks:
         again = project.telemetry(commit)[before:]
         assert {r.benchmark for r in again if r.kind == "run"} == {"odd.track_killed"}
 
-    @pytest.mark.parametrize("later", ["os.kill(os.getpid(), signal.SIGKILL)", "raise ValueError('once')"])
+    @pytest.mark.parametrize(
+        "later",
+        [
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            pytest.param("raise ValueError('once')", marks=pytest.mark.thorough),
+        ],
+    )
     def test_appending_takes_nothing_away(self, measured, later):
         """J3: `nbbench run --again` while memory is short costs no figure that was there."""
         project, commit, _, _ = measured

@@ -42,7 +42,9 @@ class TestCompiled:
         assert "torch.compile needs a C++ compiler, and there is no program 'g++'" in done.stderr
         assert "hint: install g++" in done.stderr
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    @pytest.mark.parametrize(
+        "number", [pytest.param(signal.SIGINT, marks=pytest.mark.thorough), signal.SIGKILL]
+    )
     def test_interrupted_it_leaves_nothing(self, project, tmp_path, number):
         project.environment["TMPDIR"] = str(tmp_path)
         running = project.start("nbbench", *ASKED)
@@ -61,6 +63,7 @@ class TestCompiled:
         assert program["graphs"] and all(graph["kernels"] for graph in program["graphs"])
         assert {graph["path"] for graph in program["graphs"]} == {"nanobrag_torch/utils/auto_selection.py"}
 
+    @pytest.mark.thorough
     def test_the_eager_bytes_are_those_of_the_ledger(self, project, told):
         """The program that is compiled is the one whose ledger is recorded with compilation switched off."""
         (ledger,) = project.told("ledger", "HEAD", "--bench", WORKLOAD)["ledgers"]

@@ -18,12 +18,6 @@ def upcast(project):
     return project.told("dtypes", planted(7), expect=3)
 
 
-@pytest.fixture(scope="module")
-def audits(project):
-    """Audits of the commit before it and of the broken one."""
-    return [project.told("dtypes", planted(place), expect=code) for place, code in ((5, 0), (8, 3))]
-
-
 class TestDtypes:
     def test_the_planted_upcast_is_found_with_its_line(self, upcast):
         assert (upcast["schema"], upcast["verdict"]) == ("nbbench.dtype-snapshot/1", "upcasts")
@@ -43,14 +37,16 @@ class TestDtypes:
         assert outside["fell_back"] == "default_F"
         assert str(project.root) not in json.dumps(upcast)
 
-    def test_the_commit_before_is_neutral(self, audits):
-        assert audits[0]["verdict"] == "neutral"
+    @pytest.mark.thorough
+    def test_the_commit_before_is_neutral(self, project):
+        assert project.told("dtypes", planted(5))["verdict"] == "neutral"
 
-    def test_a_broken_simulator_does_not_hide_the_other_cases(self, audits):
-        verdicts = {c["case"]: c["verdict"] for c in audits[1]["cases"]}
-        assert (audits[1]["verdict"], verdicts["simulator"]) == ("broken", "broken")
+    def test_a_broken_simulator_does_not_hide_the_other_cases(self, project):
+        audit = project.told("dtypes", planted(8), expect=3)
+        verdicts = {c["case"]: c["verdict"] for c in audit["cases"]}
+        assert (audit["verdict"], verdicts["simulator"]) == ("broken", "broken")
         assert verdicts["tricubic-batch"] == "neutral"
-        reason = next(c["reason"] for c in audits[1]["cases"] if c["case"] == "simulator")
+        reason = next(c["reason"] for c in audit["cases"] if c["case"] == "simulator")
         assert "NameError" in reason and "nanobrag_torch/simulator.py:" in reason
 
 

@@ -45,7 +45,7 @@ def branch(new_project, tmp_path_factory):
     made = {"good": history.commit("good", BASE)}
     made |= {name: history.commit(name, body) for name, (body, _, _) in PLANTED.items()}
     made["moved"] = history.commit("moved", MOVED)
-    project = new_project("first", register=False)
+    project = new_project("first", register=False, smaller=(512,))
     project.run("nbbench", "subject", "use", str(history.folder))
     return project, made
 

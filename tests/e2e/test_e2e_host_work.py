@@ -97,7 +97,8 @@ def branch(new_project, tmp_path_factory):
     module = history.folder / CONSTRUCTOR
     module.write_text(module.read_text() + BUILDING)
     made["constructor"] = history.commit("constructor")
-    project = new_project("host", register=False, smaller=(512,))
+    judged = 'gate_workloads = "multi_source-3|sources-3969"'
+    project = new_project("host", register=False, smaller=(512,), profile=judged)
     project.run("nbbench", "subject", "use", str(history.folder))
     return project, made
 
@@ -202,9 +203,9 @@ class TestGate:
 
     def test_the_text_names_phase_function_and_line(self, branch):
         project, commits = branch
-        done = project.run("nbbench", "gate", commits["good"], commits["print"], "--policy=ledger", expect=3)
+        done = project.run("nbbench", "gate", commits["good"], commits["loop"], "--policy=ledger", expect=3)
         assert done.stdout.startswith("REGRESSED: ")
-        assert "nanobrag_torch/_planted.py:14 planted: writes to stdout" in done.stdout
+        assert "nanobrag_torch/_planted.py:15 planted: executed " in done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,7 @@ class TestLimit:
         assert state(project) == before
         assert again["commits"] == told["commits"]
 
+    @pytest.mark.thorough
     def test_more_commits_keep_the_first(self, limited):
         project, _ = limited
         before = state(project)
@@ -96,6 +97,7 @@ class TestLimit:
         ]
         assert told["commits"][0]["failed"] == 1 and told["commits"][0]["ok"] == 1
 
+    @pytest.mark.thorough
     def test_nothing_measured_is_inconclusive(self, limited):
         project, _ = limited
         bench = ("--bench", r"Warm\.time_run\(1024, 'float64'\)")  # above NBBENCH_MAX_FRAME_MB
@@ -115,6 +117,18 @@ class TestLimit:
         done = limited[0].run("nbbench", "run", *arguments, expect=2)
         assert words in done.stderr and "Traceback" not in done.stderr
 
+    def test_half_written_results_do_not_stop_a_run(self, limited):
+        """The last of these tests: it measures one of the two commits anew."""
+        project, _ = limited
+        path = next((project.root / "results" / MACHINE).glob(f"{MEASURED[-1][:8]}-nbbench-*.json"))
+        path.write_bytes(path.read_bytes()[:100])
+        assert [name for name, _ in project.told("import")["files_bad"]] == [f"{MACHINE}/{path.name}"]
+        # asv alone refuses to go on from such a file, for ever.
+        done = project.run("nbbench", "run", "--commits", MEASURED[-1], *QUICK)
+        assert f"{path.name} is damaged and was set aside" in done.stderr
+        assert project.figures(MEASURED[-1], SOURCES)[0] > 0
+        assert project.told("import")["files_bad"] == []
+
 
 def test_watchdog(new_project):
     """The first commit's scalar loop takes a second; its limit here is a twentieth of that."""
@@ -126,14 +140,14 @@ def test_watchdog(new_project):
 
 
 class TestKilled:
-    """Eight commits, of which the fourth waits; stopped when two are there, then repeated."""
+    """Five commits, of which the fourth waits; stopped when two are there, then repeated."""
 
     @pytest.fixture
     def held(self, new_project, tmp_path):
         history = plant(tmp_path / "subject")
         begun = tmp_path / "begun"
         begun.mkdir()
-        commits = [history.held(f"held {i}", begun) for i in range(8)]
+        commits = [history.held(f"held {i}", begun) for i in range(5)]
         project = new_project("held", register=False)
         project.run("nbbench", "subject", "use", str(history.folder))
         span = f"{commits[0]}~1..{commits[-1]}"
@@ -141,7 +155,7 @@ class TestKilled:
 
     def start(self, held):
         project, span, _, _ = held
-        process = project.start("nbbench", "run", span, *CHEAP)
+        process = project.start("nbbench", "run", span, *QUICK)
         try:
             wait_until(lambda: process.poll() is not None or len(self.finished(project)) >= 2)
             assert process.poll() is None, process.stdout.read()
@@ -163,15 +177,12 @@ class TestKilled:
         go.touch()
         before = project.results()
         processes = {commit: len(project.telemetry(commit)) for commit in kept}
-        told = project.told("run", span, *CHEAP)
+        told = project.told("run", span, *QUICK)
         assert {c["hash"][:8] for c in told["commits"]} == set(project.results()) == commits
-        assert all(c["ok"] == 2 for c in told["commits"])
+        assert all(c["ok"] == 1 for c in told["commits"])
         for commit in kept:
             assert project.results()[commit]["results"] == before[commit]["results"]
             assert len(project.telemetry(commit)) == processes[commit]
-        finished = state(project)
-        project.told("run", span, *CHEAP)
-        assert state(project) == finished
 
     def test_nbbench_killed(self, held):
         project = held[0]
@@ -215,17 +226,3 @@ class TestKilled:
         assert "interrupted" in told and "Traceback" not in told
         assert project.told("import")["files_unchanged"] >= 2
         self.resumes(held)
-
-
-def test_half_written_results_do_not_stop_a_run(new_project):
-    project = new_project("half")
-    project.run("nbbench", "run", "--commits", planted(17), *QUICK)
-    path = next((project.root / "results" / MACHINE).glob("*-nbbench-*.json"))
-    path.write_bytes(path.read_bytes()[:100])
-    project.run("nbbench", "run", "--commits", planted(16), *QUICK)
-    assert [name for name, _ in project.told("import")["files_bad"]] == [f"{MACHINE}/{path.name}"]
-    # asv alone refuses to go on from such a file, for ever.
-    done = project.run("nbbench", "run", "--commits", planted(17), *QUICK)
-    assert f"{path.name} is damaged and was set aside" in done.stderr
-    assert project.figures(planted(17), SOURCES)[0] > 0
-    assert project.told("import")["files_bad"] == []
