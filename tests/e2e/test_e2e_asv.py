@@ -64,6 +64,7 @@ class TestRun:
             assert {r.commit for r in records} == {commit} and {r.machine for r in records} == {MACHINE}
             assert all(r.exit_code == 0 and r.wall_s > 0 and r.minor_faults > 0 for r in records)
 
+    @pytest.mark.thorough
     def test_range(self, project, ranged):
         assert ranged[1] == {planted(17)[:8]}
         assert project.figures(planted(17), WARM)[0] > 0
@@ -153,7 +154,7 @@ class TestReading:
         told = project.run("asv", "compare", BASE[:8], UPCAST[:8], "--machine", MACHINE).stdout
         assert f"{WARM}(512, 'float32')" in told
 
-    def test_publish(self, project, ranged):
+    def test_publish(self, project, measured):
         project.run("asv", "publish")
         html = project.root / "html"
         index = (html / "index.json").read_text()

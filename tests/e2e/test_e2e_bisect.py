@@ -49,13 +49,13 @@ def search(project: Project, good: str, bad: str, *options: str, expect: int = 0
 
 
 class TestByWork:
-    """Five commits after the good one, four of them in the measured path; one does ten times the work."""
+    """Four commits after the good one, three in the measured path; the last does ten times the work."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def story(cls, bench, commits):
         """Interrupted while work is recorded, then left alone."""
-        ends = commits["good"], commits["bad"]
+        ends = commits["good"], commits["work"]
         ledgers = bench.root / "results" / "ledger"
 
         def recorded():
@@ -78,7 +78,7 @@ class TestByWork:
     def test_an_interrupt(self, story):
         told = story["told"]
         assert story["code"] == 130 and told.endswith("run the same command again to resume\n"), told
-        assert "Traceback" not in told and 2 <= len(story["kept"]) <= len(story["known"]) == 5
+        assert "Traceback" not in told and 2 <= len(story["kept"]) <= len(story["known"]) == 4
 
     def test_the_culprit_is_named_by_its_work(self, story, commits):
         """Good and bad are compared; what the work does not explain is asked beside its step."""
@@ -87,10 +87,10 @@ class TestByWork:
         assert found["stopped"] in ("located", "explained")
         assert [c["hash"] for c in found["culprits"]] == [commits["work"]]
         ends, *beside = found["comparisons"]
-        assert (ends["commit"], ends["mark"]) == (commits["bad"], "bad")
-        assert {one["commit"] for one in beside} <= {commits["work"], commits["little"]}
+        assert (ends["commit"], ends["mark"]) == (commits["work"], "bad")
+        assert {one["commit"] for one in beside} <= {commits["little"]}
         assert f"grew at {commits['work'][:8]} (bytes " in found["work"]
-        assert f"{NAME}: {commits['good'][:8]} and 4 after it" in story["done"].stderr
+        assert f"{NAME}: {commits['good'][:8]} and 3 after it" in story["done"].stderr
 
     def test_the_ledger_knows_every_step(self, story, commits):
         found = json.loads(story["done"].stdout)

@@ -137,7 +137,7 @@ class TestExplain:
         assert diff["image"] == "same bits"
 
     def test_planted_causes_are_found_on_their_lines(self, project, ledgers):
-        """The upcast (commit 7), its fix (10) and the trace (12), at the lines that their patches touch."""
+        """The upcast (commit 7) and the trace (12), at the lines that their patches touch."""
         bench = ("--bench", "bandwidth-512-float32")
         wide = project.told("explain", planted(5), planted(7), *bench)["diffs"][0]
         shifts = [(s["word"], s["function"]) for s in wide["dtype_shifts"]]
@@ -145,8 +145,6 @@ class TestExplain:
         assert sum(s["delta"] for s in wide["dtype_shifts"]) == pytest.approx(
             236.0, rel=0.1
         )  # comparisons stay bool
-        back = project.told("explain", planted(9), planted(10), *bench)["diffs"][0]
-        assert {s["word"] for s in back["dtype_shifts"]} == {"narrowed"}
         trace = project.told("explain", planted(11), planted(12), *bench)["diffs"][0]
         places = {line["where"] for line in trace["lines"] if line["after"] - line["before"] > 1}
         assert places == {f"nanobrag_torch/simulator.py:{line}" for line in (131, 199, 200)}
@@ -185,6 +183,9 @@ class TestGate:
         done = project.run("nbbench", "gate", planted(5), planted(7), expect=3)
         assert "time was not measured" in done.stdout
         assert "REGRESSED" in done.stdout and "physics.py" in done.stdout
+        said = " ".join(done.stdout.split())
+        assert "peak memory bandwidth-512-float32: bandwidth-512-float32: peak memory" in said
+        assert "reached at nanobrag_torch/utils/physics.py:24 sincg, before at" in said
 
     def test_less_work_is_none(self, project, ledgers):
         told = project.told("gate", planted(9), planted(10), "--policy", "ledger")
@@ -224,18 +225,20 @@ class TestGate:
         assert document["outcome"] == "improved"
         assert {row["image"] for row in document["ledger"]} >= {"different"}
 
+    @pytest.mark.thorough
     def test_time_is_measured_where_the_work_is_equal(self, project, ledgers):
         """Any verdict may come out of so few seconds; what counts is that the series is timed and named."""
-        arguments = (planted(10), planted(11), *TIMED, "--budget", "8s", "--seed", "7")
+        arguments = (planted(10), planted(11), *TIMED, "--budget", "20s")
         document = json.loads(project.run("nbbench", "gate", *arguments, "--json", expect=None).stdout)
-        assert (document["machine"], document["seed"]) == ("e2e", 7)
         series = {one["series"] for one in (*document["verdicts"], *document["not_judged"])}
         assert any("Warm" in name for name in series)
 
     def test_a_budget_that_ends_too_early_is_no_pass(self, project, ledgers):
         """H13: the exact work is equal and on record, and nothing was timed."""
-        document = project.told("gate", planted(10), planted(11), *TIMED, "--budget", "0.01s", expect=4)
+        asked = (*TIMED, "--budget", "0.01s", "--seed", "7")
+        document = project.told("gate", planted(10), planted(11), *asked, expect=4)
         assert document["outcome"] == "inconclusive"
+        assert (document["machine"], document["seed"]) == ("e2e", 7)
         reasons = [one["reason"] for one in document["not_judged"]]
         assert reasons.count("not measured") == 1 and set(reasons) <= {"not measured", "skipped"}
 
@@ -371,6 +374,7 @@ class TestPlanted:
         said = next(v["sentence"] for v in document["verdicts"] if v["series"] == "ledger sources-3969")
         assert [f"_planted.py:{line} " in said for line in (14, 15, 16)] == [True] * 3
 
+    @pytest.mark.thorough
     def test_resident_memory_is_judged_when_asked(self, branch):
         """H3: `--bench PeakMemory`, statistically: 200 MB more in every process."""
         project, commits = branch
@@ -381,6 +385,7 @@ class TestPlanted:
         assert (one["outcome"], one["unit"]) == ("regressed", "bytes")
         assert one["head_value"] - one["base_value"] > 1e8
 
+    @pytest.mark.thorough
     def test_what_skips_itself_on_both_sides_is_counted(self, branch):
         """C7: frames above NBBENCH_MAX_FRAME_MB."""
         project, commits = branch

@@ -25,7 +25,7 @@ def branch(new_project, tmp_path_factory):
     return project, made
 
 
-@pytest.mark.parametrize("name", cases(PROOF, {"peak", "quadratic"}))
+@pytest.mark.parametrize("name", cases(PROOF, {"quadratic"}))
 def test_the_gate_has_verdict_line_and_hunk(branch, name):
     project, made = branch
     ends = made.base, made.commits[name]

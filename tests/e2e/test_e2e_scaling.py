@@ -30,26 +30,28 @@ SERIES = "order of host steps, warm run of multi_source-N-16"
 
 @pytest.fixture(scope="module")
 def branch(new_project, tmp_path_factory):
-    """A project, and commits whose loop over the beam's sources is linear, reworded, quadratic, linear."""
+    """A project with one scale, and commits whose loop is linear, quadratic, linear, reworded."""
     history = plant(tmp_path_factory.mktemp("history") / "subject")
     module = history.folder / SIMULATOR
     text, made = module.read_text(), {}
     for name, body in (
         ("linear", LINEAR),
-        ("reworded", "two = one"),
         ("quadratic", QUADRATIC),
         ("back", LINEAR),
+        ("reworded", "two = one"),
     ):
         module.write_text(text + LOOP.format(body=body))
         made[name] = history.commit(name)
-    project = new_project("scaling", register=False)
+    judged = 'gate_workloads = "multi_source-3"'
+    asked = {"scales": ("multi_source",), "profile": judged}
+    project = new_project("scaling", register=False, smaller=(512,), **asked)
     project.run("nbbench", "subject", "use", str(history.folder))
-    return project, made
+    return project, made, history.folder
 
 
 def test_regressions_has_the_event_with_its_line(branch):
     """Before the gates, which record more of some commits than of others."""
-    project, commits = branch
+    project, commits, _ = branch
     span = f"{commits['linear']}..{commits['back']}"
     project.run("nbbench", "ledger", span, "--scaling", "--bench", "multi_source-3")
     events = [one["event"] for one in project.told("regressions")["flags"]]
@@ -67,7 +69,7 @@ def test_regressions_has_the_event_with_its_line(branch):
 class TestGate:
     def test_a_quadratic_loop_over_three_sources_is_a_regression(self, branch):
         """Of the two thousand steps of three sources it makes a dozen more."""
-        project, commits = branch
+        project, commits, _ = branch
         ends = commits["linear"], commits["quadratic"]
         document = project.told("gate", *ends, "--policy", "work", expect=3)
         (worse,) = (one for one in document["verdicts"] if one["outcome"] == "regressed")
@@ -78,19 +80,19 @@ class TestGate:
 
     @pytest.mark.thorough
     def test_other_words_for_the_same_loop_pass(self, branch):
-        project, commits = branch
+        project, commits, _ = branch
         document = project.told("gate", commits["linear"], commits["reworded"], "--policy", "work")
         assert document["outcome"] == "unchanged"
 
     @pytest.mark.thorough
     def test_a_loop_that_is_linear_again_is_a_gain(self, branch):
-        project, commits = branch
+        project, commits, _ = branch
         document = project.told("gate", commits["quadratic"], commits["back"], "--policy", "work")
         assert [one["series"] for one in document["verdicts"] if one["outcome"] == "improved"] == [SERIES]
 
 
 def test_explain_says_which_order_changed(branch):
-    project, commits = branch
+    project, commits, _ = branch
     document = project.told("explain", commits["linear"], commits["quadratic"], "--bench", "multi_source-3")
     (order,) = document["orders"]
     assert (order["scale"], order["before"], order["after"]) == ("multi_source-N-16", 1, 2)
@@ -100,9 +102,18 @@ def test_explain_says_which_order_changed(branch):
 
 
 class TestLaws:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def branch(cls, branch, new_project):
+        """The same commits with more scales."""
+        more = {"smaller": (512, 1024), "scales": ("bandwidth", "tricubic")}
+        project = new_project("laws", register=False, **more)
+        project.run("nbbench", "subject", "use", str(branch[2]))
+        return project, *branch[1:]
+
     def test_laws_of_small_runs_predict_what_is_on_record(self, branch):
         """Interpolation grows with its points alone; images are cut into bands, small ones are not."""
-        project, commits = branch
+        project, commits, _ = branch
         small = "tricubic-.*-float32|bandwidth-(512|1024)-float32"
         project.run("nbbench", "ledger", commits["back"], "--bench", small)
         asked = ("--scaling", "--bench", "tricubic|bandwidth-N-float32")
@@ -117,12 +128,14 @@ class TestLaws:
         assert image["laws"]["operations"]["off"]["512"] > 0.1
 
     def test_the_text_has_laws_as_people_write_them(self, branch):
-        project, commits = branch
-        shown = project.run("nbbench", "ledger", commits["back"], "--scaling", "--bench", "oversample").stdout
-        assert "N is n; recorded at 2, 3, 4, 5, 6." in shown
+        project, commits, _ = branch
+        shown = project.run(
+            "nbbench", "ledger", commits["back"], "--scaling", "--bench", "bandwidth-N"
+        ).stdout
+        assert "N is size; recorded at 8, 16, 24, 32, 40, 48, multiples of 8" in shown
         assert " N² + " in shown and "host steps, warm run" in shown
 
     def test_a_pattern_that_fits_no_scale_is_refused(self, branch):
-        project, commits = branch
+        project, commits, _ = branch
         done = project.run("nbbench", "ledger", commits["back"], "--scaling", "--bench", "nothing", expect=2)
         assert "scales: bandwidth-N-float32" in done.stderr
