@@ -153,7 +153,10 @@ class TestRefused:
             ("good", "good", (), "have the same source tree: nothing to search"),
             ("little", "documents", (), "have the same source tree: nothing to search"),
             ("good", "bad", ("--series", "("), "--series is not a regular expression"),
-            ("good", "bad", ("--series", "no such"), "no benchmark matches 'no such'"),
+            pytest.param(
+                *("good", "bad", ("--series", "no such"), "no benchmark matches 'no such'"),
+                marks=pytest.mark.thorough,
+            ),
             ("good", "bad", ("--budget", "soon"), "from --budget is not a time"),
             ("good", "bad", ("--floor", "-1"), "must lie between 0 and 1"),
         ],
