@@ -25,6 +25,7 @@ from tests.torture.tiny import git
 
 pytestmark = pytest.mark.e2e
 
+TRACE = "profile.json"
 TEST = """
 import time
 from nanobrag_torch.config import BeamConfig, CrystalConfig, DetectorConfig
@@ -105,9 +106,9 @@ def findings(project: Project, run: tuple[Capture, Path], **options) -> Findings
 
 @pytest.fixture(scope="module")
 def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Capture, Path]:
-    """One run that several tests read."""
+    """One run that several tests read, with a trace beside its folder."""
     folder = tmp_path_factory.mktemp("facts") / "run"
-    return captured(checkout, folder), folder
+    return captured(checkout, folder, NB_PROFILER_OUT=str(folder.parent / TRACE)), folder
 
 
 def test_figures_and_verdict_of_a_real_run(project: Project, run: tuple[Capture, Path]) -> None:
@@ -120,12 +121,10 @@ def test_figures_and_verdict_of_a_real_run(project: Project, run: tuple[Capture,
     assert check.dtype == "float32"  # what the subject computes in when nobody names a dtype
 
 
-def test_a_profile_is_a_trace_with_a_summary(project: Project, checkout: Path, tmp_path: Path) -> None:
-    trace = tmp_path / "profile.json"
-    start = captured(checkout, tmp_path / "run", NB_PROFILER_OUT=str(trace))
-    found = findings(project, (start, tmp_path / "run"), environment={"NB_PROFILER_OUT": "x"})
-    keep_trace(trace, tmp_path / "run", ())
-    data = (tmp_path / "run" / "profile.json").read_bytes()
+def test_a_profile_is_a_trace_with_a_summary(project: Project, run: tuple[Capture, Path]) -> None:
+    found = findings(project, run, environment={"NB_PROFILER_OUT": "x"})
+    keep_trace(run[1].parent / TRACE, run[1], ())
+    data = (run[1] / TRACE).read_bytes()
     assert len(data) <= 5 * 2**20
     assert any(event.get("name") == "aten::mul" for event in json.loads(data)["traceEvents"])
     assert any("under torch's profiler" in text for text in sentences(found, RunOutcome.PASSED))

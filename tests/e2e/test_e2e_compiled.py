@@ -59,7 +59,7 @@ class TestCompiled:
         assert (work["workload"], work["error"]) == (WORKLOAD, "")
         (program,) = work["programs"]
         assert program["scope"] == "the whole run"
-        assert work["fused_bytes"] <= program["bytes_per_pixel"] * work["pixels"] < work["eager_bytes"]
+        assert 0 < work["fused_bytes"] <= program["bytes_per_pixel"] * work["pixels"] < work["eager_bytes"]
         assert program["graphs"] and all(graph["kernels"] for graph in program["graphs"])
         assert {graph["path"] for graph in program["graphs"]} == {"nanobrag_torch/utils/auto_selection.py"}
 

@@ -165,6 +165,7 @@ class TestGate:
         sentence = worse(document)["host import", "host work"]
         assert "_planted.py:" in sentence and "<module>: sets default dtype torch.float64 0 → 1" in sentence
 
+    @pytest.mark.thorough
     def test_equal_work_passes(self, branch):
         """One line more a run is no regression."""
         project, commits = branch
