@@ -99,7 +99,7 @@ class TestByWork:
 
     @pytest.mark.thorough
     def test_the_answer_says_how_to_see_more(self, bench, story, commits):
-        done = search(bench, commits["good"], commits["bad"])
+        done = search(bench, commits["good"], commits["work"])
         assert "exact work [" not in done.stderr
         work, little = commits["work"][:8], commits["little"][:8]
         sentence, culprit, *more = done.stdout.splitlines()
@@ -113,7 +113,7 @@ class TestByWork:
     @pytest.mark.thorough
     def test_exact_work_answers_where_the_budget_is_too_short_for_times(self, bench, story, commits):
         """H12: the ledgers know; whether any pair of processes fits into it does not matter."""
-        ends = commits["good"], commits["bad"], "--budget", "20s"
+        ends = commits["good"], commits["work"], "--budget", "20s"
         found = json.loads(search(bench, *ends, "--json").stdout)
         assert [c["hash"] for c in found["culprits"]] == [commits["work"]]
         assert found["stopped"] in ("work", "located", "explained") and "grew at" in found["sentence"]
