@@ -14,6 +14,7 @@ import pytest
 
 from nbbench.history import changes
 from nbbench.history.telemetry import PROGRAMS
+from tests.bench import ablation
 from tests.bench.gate_replay import Replayed
 from tests.bench.scorecard import __main__ as scorecard
 from tests.bench.scorecard import gate, injected, labelled, peers, planted, product, real, table
@@ -259,3 +260,22 @@ def test_a_smoke_run_writes_tables_and_says_what_is_missing(monkeypatch):
     assert "asv, steps" in told
     asked.only, asked.mine = "Injected", True
     assert "Not given" in scorecard.run(asked)
+
+
+def test_every_rule_that_is_switched_off_is_there_and_its_figures_are_told():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    for rule, places in ablation.RULES.items():
+        assert all(hasattr(where, name) for where, name, _ in places), rule
+        assert f"\n| {rule} | " in text
+
+
+def test_without_a_rule_the_product_judges_otherwise():
+    """Six series stand out for three commits: without what they share that is no level."""
+    rng = np.random.default_rng(5)
+    values = np.exp(rng.normal(0.0, 0.01, (6, 60)))
+    values[:, 30:33] *= 1.3
+    machine = tuple(Truth(row, (30, 33), at=np.arange(60.0)) for row in values)
+    truths = [replace(one, siblings=machine) for one in machine]
+    assert ablation.score(truths, ablation.ALONE).misses == 0
+    with ablation.without("levels that the series share"):
+        assert ablation.score(truths, ablation.ALONE).hits == 0
