@@ -24,8 +24,8 @@ _MOST_RUNS = 5  # before a program that still compiles counts as one that always
 _REASON = 240  # characters
 # The scalar code that is generated is no other than the vector code but for the width (docs/ledger.md).
 # Without vectors to choose from none is tried out, which takes longer than a small program.
-_PINS = {"cpp.simdlen": 1, "cpp.vec_isa_ok": False, "cpp.threads": 1, "compile_threads": 1}
-_PINS |= {"fx_graph_cache": False}
+_PINS: dict[str, int | bool] = dict.fromkeys(("cpp.simdlen", "cpp.threads", "compile_threads"), 1)
+_PINS |= dict.fromkeys(("cpp.vec_isa_ok", "fx_graph_cache"), False)
 _PLACE = re.compile(r'File "([^"\n]+)", line (\d+)|in user code at ([^\n]+):(\d+)$', re.MULTILINE)
 _KIND = re.compile(r"^(?:Graph Break Reason: )?(\S.*)\n  Explanation: (.+)$", re.MULTILINE)
 _PLAIN_REASON = re.compile(r"^(?:Graph Break Reason: |\s*- (?:\d+/\d+: )?)(.+)$", re.MULTILINE)
@@ -128,9 +128,7 @@ class _Compiler(logging.Handler):
     def watching(self) -> Iterator[None]:
         """What is compiled in the block is counted; afterwards it is lost."""
         asked = "__graph_breaks", "__recompiles", "__inductor_metrics"
-        loggers = [
-            logging.getLogger(name) for name in logging.root.manager.loggerDict if name.endswith(asked)
-        ]
+        loggers = [logging.getLogger(n) for n in logging.root.manager.loggerDict if n.endswith(asked)]
         inductor = self._torch.compile_fx.compile_fx
         self._torch.dynamo.reset()
         for one in loggers:

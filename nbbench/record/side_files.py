@@ -214,14 +214,15 @@ def parse_ledgers(data: bytes, path: Path) -> LedgerFile:
 
 def _host_works(plain: dict[str, Any]) -> dict[str, HostWork]:
     """Host work by workload; what `unpack` gave as one array for many of them is made once."""
-    made: dict[int, Any] = {}
+    counts: dict[int, HostCount] = {}
+    found: dict[int, tuple[HostCount, ...]] = {}
 
-    def counted(rows: list[Any]) -> Any:
-        if id(rows) not in made:
-            new = {n: row for n, row in zip(map(id, rows), rows, strict=True) if n not in made}
-            made.update({n: msgspec.convert(row, HostCount) for n, row in new.items()})
-            made[id(rows)] = tuple(map(made.__getitem__, map(id, rows)))
-        return made[id(rows)]
+    def counted(rows: list[Any]) -> tuple[HostCount, ...]:
+        if id(rows) not in found:
+            new = {n: row for n, row in zip(map(id, rows), rows, strict=True) if n not in counts}
+            counts.update({n: msgspec.convert(row, HostCount) for n, row in new.items()})
+            found[id(rows)] = tuple(map(counts.__getitem__, map(id, rows)))
+        return found[id(rows)]
 
     works = {}
     for name, entry in plain.items():

@@ -25,7 +25,7 @@ from nbbench.ledger import Ledger, LedgerLine
 from nbbench.model import Phase, ProcessRecord
 from nbbench.record import side_files
 from nbbench.record.asv_values import BadFileError
-from nbbench.record.packed import flat
+from nbbench.record.packed import flat, pack
 from nbbench.record.side_files import (
     LedgerFile,
     append_record,
@@ -267,6 +267,21 @@ def test_ledger_files_that_cannot_be_used(tmp_path, data, reason):
     assert reason in info.value.reason
     with pytest.raises(BadFileError, match="cannot be read: No such file"):
         read_ledgers(tmp_path / "nowhere")
+
+
+def test_a_count_in_place_of_a_phases_counts_is_damage(tmp_path):
+    """One array of the file may stand in several places."""
+    count, path = ["line", "a.py", 1, "f", "", 9], tmp_path / "x.json.gz"
+    told = {"schema": 2, "kind": "nbbench-ledger", "tree": "t", "commit": "c", "torch": "2", "workloads": {}}
+    for second, damaged in (([count], False), (count, True)):
+        phases = [[Phase.CONSTRUCT, [count]], [Phase.WARM, second]]
+        top = told | {"host": {"warm": {"workload": "warm", "python": PYTHON, "phases": phases}}}
+        path.write_bytes(gzip.compress(json.dumps(pack(top)).encode()))
+        if damaged:
+            with pytest.raises(BadFileError, match="damaged"):
+                read_ledgers(path)
+        else:
+            assert [len(phase.counts) for phase in read_ledgers(path).host["warm"].phases] == [1, 1]
 
 
 @pytest.mark.parametrize(
