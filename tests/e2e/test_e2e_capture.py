@@ -218,10 +218,7 @@ def test_the_mapped_test_in_one_command(bench: Bench) -> None:
             "tests/test_scenarios.py::test_error: RuntimeError: no such detector",
         ),
         ("segfault", "139", 4, "BLOCKED (exit code 139): ended by signal 11 (SIGSEGV)"),
-        pytest.param(
-            *("killed", "137", 4, "BLOCKED (exit code 137): ended by signal 9 (SIGKILL)"),
-            marks=pytest.mark.thorough,
-        ),
+        ("killed", "137", 4, "BLOCKED (exit code 137): ended by signal 9 (SIGKILL)"),
         (
             "that_is_not_there",
             "4",
@@ -317,11 +314,7 @@ def test_nbbench_killed_leaves_a_folder_that_says_blocked(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("number", "code", "own"),
-    [
-        (signal.SIGINT, 130, "2"),
-        (signal.SIGTERM, 143, "143"),
-        pytest.param(signal.SIGHUP, 129, "143", marks=pytest.mark.thorough),
-    ],
+    [(signal.SIGINT, 130, "2"), (signal.SIGTERM, 143, "143"), (signal.SIGHUP, 129, "143")],
 )
 def test_a_signal_reaches_the_command_and_keeps_the_folder(
     bench: Bench, number: signal.Signals, code: int, own: str

@@ -63,7 +63,6 @@ class TestCompiled:
         assert program["graphs"] and all(graph["kernels"] for graph in program["graphs"])
         assert {graph["path"] for graph in program["graphs"]} == {"nanobrag_torch/utils/auto_selection.py"}
 
-    @pytest.mark.thorough
     def test_the_eager_bytes_are_those_of_the_ledger(self, project, told):
         """The program that is compiled is the one whose ledger is recorded with compilation switched off."""
         (ledger,) = project.told("ledger", "HEAD", "--bench", WORKLOAD)["ledgers"]

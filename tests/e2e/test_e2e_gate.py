@@ -225,7 +225,6 @@ class TestGate:
         assert document["outcome"] == "improved"
         assert {row["image"] for row in document["ledger"]} >= {"different"}
 
-    @pytest.mark.thorough
     def test_time_is_measured_where_the_work_is_equal(self, project, ledgers):
         """Any verdict may come out of so few seconds; what counts is that the series is timed and named."""
         arguments = (planted(10), planted(11), *TIMED, "--budget", "20s")
@@ -385,7 +384,6 @@ class TestPlanted:
         assert (one["outcome"], one["unit"]) == ("regressed", "bytes")
         assert one["head_value"] - one["base_value"] > 1e8
 
-    @pytest.mark.thorough
     def test_what_skips_itself_on_both_sides_is_counted(self, branch):
         """C7: frames above NBBENCH_MAX_FRAME_MB."""
         project, commits = branch

@@ -158,7 +158,6 @@ def _comments_once(repository: Checkout, out: Path, place: Path) -> None:
     assert (place / "posted.md").read_text() == "<!-- nbbench gate -->\n" + (out / "report.md").read_text()
 
 
-@pytest.mark.thorough
 def test_a_budget_that_is_exceeded_is_told_first(repository: Checkout, tmp_path: Path) -> None:
     """The gate passes, and the job fails: by the budget that head has."""
     out, summary = _pull_request(repository, "harmless", tmp_path)

@@ -95,7 +95,6 @@ class TestLimit:
         [row] = [c for c in told["commits"] if c["hash"] == broken]
         assert row["failed"] == 1 and row["ok"] == 1
 
-    @pytest.mark.thorough
     def test_nothing_measured_is_inconclusive(self, limited):
         project, _ = limited
         bench = ("--bench", r"Warm\.time_run\(1024, 'float64'\)")  # above NBBENCH_MAX_FRAME_MB
