@@ -7,8 +7,8 @@ reports in code that did not change. It takes one to two minutes a rule.
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -159,8 +159,13 @@ COLUMNS: Mapping[str, Data] = {
 }
 
 
-def main(asked: list[str]) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print a line a rule."""
+    parser = argparse.ArgumentParser(description="What each rule of the history detector earns.")
+    parser.add_argument("rules", nargs="*", metavar="RULE", help="all, or: " + "; ".join(RULES))
+    asked = parser.parse_args(arguments).rules
+    if unknown := [name for name in asked if name not in RULES]:
+        parser.error(f"there is no rule {unknown[0]!r}; --help names them")
     print("| without | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|", flush=True)
     data = {name: list(made()) for name, made in COLUMNS.items()}
     for rule in asked or RULES:
@@ -176,4 +181,4 @@ def main(asked: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
